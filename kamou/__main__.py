@@ -1,4 +1,4 @@
-"""``python -m kamou`` is ``kamou``."""
+"""Run ``kamou`` as ``python -m kamou``."""
 
 from __future__ import annotations
 

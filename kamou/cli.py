@@ -54,7 +54,7 @@ VERBS: tuple[click.Command, ...] = (
 
 
 class OrderedGroup(click.Group):
-    """A group that lists its verbs in the order of ``VERBS``, with a first sentence."""
+    """A group that lists its verbs as in ``VERBS``, each with its first sentence."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)

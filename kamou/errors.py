@@ -101,7 +101,7 @@ class TimedOutError(KamouError):
 
 
 class InvalidDataError(KamouError):
-    """A dataset or market data is invalid, unreadable, too large or stored already."""
+    """A dataset or market data is missing, invalid, too large or already stored."""
 
 
 # --- store -------------------------------------------------------------------
@@ -218,24 +218,24 @@ class SiteError(KamouError):
 
 
 class SiteStartError(SiteError):
-    """The process could not be started, or did not serve in time."""
+    """The site's process could not be started, or did not serve in time."""
 
     trouble = "not_started"
 
 
 class SiteSilentError(SiteError):
-    """The process sent no heartbeat for too long."""
+    """The site's process sent no heartbeat for too long."""
 
     trouble = "silent"
 
 
 class SiteMemoryError(SiteError):
-    """The process held more memory than it may."""
+    """The site's process held more memory than its limit."""
 
     trouble = "memory"
 
 
 class SiteFloodError(SiteError):
-    """The process wrote too much text, too many heartbeats, or damaged ones."""
+    """The site's process wrote too much text, or too many or damaged heartbeats."""
 
     trouble = "flood"

@@ -65,7 +65,7 @@ class _Child:
         return ChildState.STOPPED if self.recovery is None else ChildState.BACKING_OFF
 
     def can_be_asked(self, incarnation: Incarnation) -> bool:
-        """Return True if it can be asked to stop; while it starts, it is cancelled."""
+        """Return True if the child can be asked to stop; a starting one is cancelled."""
         if self.nested is not None:
             return self.nested.is_open
         return incarnation.started_s is not None
@@ -352,7 +352,7 @@ class Supervisor:
         with recovery.scope:
             for child in reversed(recovery.members):
                 await self._stop_child(child)
-                await trio.lowlevel.checkpoint_if_cancelled()  # replaced while it waited?
+                await trio.lowlevel.checkpoint_if_cancelled()  # it may have been replaced
             for child in recovery.members:
                 if child.spec.restart is Restart.TEMPORARY and not child.wanted:
                     child.recovery = None

@@ -1,6 +1,6 @@
 """The base class of actors, and the error of a handler that missed its deadline.
 
-An actor is one task with one inbox and one state: a thin shell around the pure core. A child spec
+An actor is one task with one inbox and one state; functions of ``core`` decide for it. A child spec
 starts ``run``, which recovers, reports started and then handles one message at a time. An exception
 ends the task; the supervisor starts the next incarnation on the same inbox.
 """

@@ -1,4 +1,4 @@
-"""The opening of UTC days: which days two reads of the equity open."""
+"""``DayOpener``, which decides which UTC days two reads of the equity open."""
 
 from __future__ import annotations
 

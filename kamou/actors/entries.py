@@ -215,7 +215,7 @@ class Entries:
     # --- protection of an entry --------------------------------------------------
 
     def _unprotected(self) -> str:
-        """Return the symbols of positions that are, or may be, unprotected, with commas.
+        """Return the symbols of positions that are, or may be, unprotected, as ``A,B``.
 
         An entry that has not ended, or whose fills are not all reported, may have opened one.
         """

@@ -58,7 +58,7 @@ class Feed(Actor[Never]):
         now = self.clock.now_ms()
         self._open_interest_ms = now
         self._cycle = next_ms(now - self._delay_ms, self._cycle_period_ms)
-        # From the bar that closes with that cycle: after the boundary it has closed already.
+        # Reads begin with the bar that closes with that cycle; later it has closed already.
         self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
 
     def next_due_ms(self) -> int | None:

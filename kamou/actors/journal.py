@@ -155,7 +155,7 @@ class Journal:
 
     @property
     def head_seq(self) -> int:
-        """Sequence number of the newest committed event; 0 when there is none."""
+        """Return the sequence number of the newest committed event; 0 if there is none."""
         return self._head_seq
 
     def tail(self, after_seq: int, at_once: int | None = None) -> Sequence[Committed]:

@@ -33,7 +33,7 @@ class Mailboxes:
 
 
 def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
-    """Return empty mailboxes for this number of scanners."""
+    """Return empty mailboxes for ``shards`` scanners; ``now_ms`` is their clock."""
 
     def make(
         name: str,

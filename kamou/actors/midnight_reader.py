@@ -1,4 +1,4 @@
-"""``MidnightReader``, which reads marks at midnights, and a read of bar closes.
+"""``MidnightReader``, which reads marks at midnights, and ``read_closes`` of bars.
 
 The governor opens a UTC day with these marks. The reconciler uses the reader.
 ``actors/transfers.py`` also uses ``read_closes``, ``READS_MAX`` (for reads of its own) and
@@ -62,7 +62,7 @@ class MidnightReader:
         self._closes = {at_ms: marks for at_ms, marks in self._closes.items() if at_ms in missed}
         reads = READS_MAX
         found: list[MidnightMarks] = []
-        for at_ms in reversed(missed):  # today's limits rest on the newest
+        for at_ms in reversed(missed):  # today's limits depend on the newest one
             history_ms = self.port.capabilities.history_ms
             if history_ms is not None and at_ms < now_ms - history_ms:
                 found.append(MidnightMarks(at_ms=at_ms, reachable=False))

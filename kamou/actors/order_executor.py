@@ -82,7 +82,7 @@ class OrderExecutor:
 
     @property
     def book(self) -> PositionBook:
-        """The position book as of the journal's committed head."""
+        """Return the position book as of the journal's committed head."""
         return self.follower.catch_up()
 
     async def commit(self, *events: Event) -> PositionBook:
@@ -247,10 +247,11 @@ class OrderExecutor:
         )
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
-        """Journal that a cancel is requested, and send it.
+        """Journal that a cancel is requested, and send the cancel.
 
-        The order ends when the venue reports its end, or does not know the order. An error of the
-        venue is suppressed, because the cancel is requested again later.
+        Nothing is journalled for an order that has ended or that the book does not know. The order
+        ends when the venue reports its end, or does not know the order. An error of the venue is
+        suppressed, because the cancel is requested again later.
         """
         order = self.book.orders.find(client_order_id)
         if order is not None and not order.status.terminal:

@@ -188,7 +188,7 @@ class OrderManager(Actor[OrderMessage]):
         book = self._executor.book
         trade = book.trades.open.get(fill.symbol)
         if trade is not None and trade.unprotected_since_ms:
-            # A stop that is only too large needs no haste: the next reconciliation shrinks it.
+            # A stop that is only too large is not urgent: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
         if book.orders.find(fill.client_order_id) is None or (
             trade is not None and trade.quantity < 0

@@ -1,7 +1,7 @@
 """The loader of the scanners' panels, and the split of the symbols among scanners.
 
-The work is cut up, because a loop that is busy with history protects no position: one day is read
-at a time, and at most ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
+The work is split, because a loop that is busy with history protects no position: one day is read at
+a time, and at most ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
 """
 
 from __future__ import annotations

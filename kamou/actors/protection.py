@@ -34,7 +34,7 @@ class _Unprotected:
     """The time of the first check of an unprotected position, by two clocks."""
 
     since_ms: int  # the start of its unprotected period, from the journal
-    seen_ms: int  # by the wall clock, which may leap
+    seen_ms: int  # by the wall clock, which may be set
     seen_s: float  # by Trio's clock
 
 
@@ -104,7 +104,7 @@ class Protector:
             await self.place_target(after)
 
     def _now_ms(self, trade: OpenTrade) -> int:
-        """Return the wall time; if the clock was set back, the time without that step.
+        """Return the wall time in ms; if the clock was set back, without that step.
 
         Only steps since the first check of the unprotected position count.
         """
@@ -139,7 +139,7 @@ class Protector:
     def _unanswered_ms(self, since_ms: int) -> int:
         """Return the time without an answer of the venue after ``since_ms``, in ms.
 
-        Deadlines do not count it.
+        Deadlines of stops do not count this time.
         """
         return sum(max(0, to - max(since, since_ms)) for since, to in self._unanswered)
 

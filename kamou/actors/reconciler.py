@@ -128,7 +128,7 @@ class Reconciler(Actor[ReconcileNow]):
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
-            # Not in the millisecond of the fill that made the snapshot due: a page shows events
+            # The snapshot must be later than the fill that made it due: a page shows only events
             # from before its snapshot. tests/web/test_recomputation.py shows it ("flattened").
             await self.clock.sleep_until(self.clock.now_ms() + 1)
         view, atrs = await self._read_venue(self._follower.catch_up())
@@ -155,7 +155,7 @@ class Reconciler(Actor[ReconcileNow]):
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
         was, self._unsettled = self._unsettled, bool(found.deferred or found.pending_mismatches)
-        if self._unsettled or was:  # one pass more after a mismatch ends: lists may be incomplete
+        if self._unsettled or was:  # one more pass after a mismatch ends: lists may be incomplete
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _commit_new(self, events: Iterable[Event]) -> None:

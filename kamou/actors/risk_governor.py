@@ -163,7 +163,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         except DiskFullError:
             book, full = self._follower.catch_up(), True
         context = self._context(message, book)
-        read = note_review(context)  # now: an await may move the book on
+        read = note_review(context)  # now, because the book may change during an await
         try:
             verdict = _deny_on_full_disk(context.plan) if full else await self._decide(context)
         except DiskFullError:

@@ -32,7 +32,7 @@ from kamou.venue.market.recorded import RecordedMarket
 
 
 def read_trade(row: TradeRow) -> ClosedTrade:
-    """Return a stored trade as the value that figures are made from."""
+    """Return a stored trade as a value from which figures are computed."""
     return ClosedTrade(
         trade_id=row.trade_id,
         symbol=row.symbol,

@@ -224,7 +224,7 @@ def _sum(reader: sqlite3.Connection, query: str, until_ms: int) -> Decimal:
 
 
 def _by_strategy(reader: sqlite3.Connection) -> dict[str, StrategyReport]:
-    """Return the closed trades of each strategy, by its name."""
+    """Return the counts and results of each strategy's closed trades, by its name."""
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
     found: dict[str, StrategyReport] = {}
     for strategy, trades in groupby(rows, itemgetter(0)):

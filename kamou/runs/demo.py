@@ -56,7 +56,7 @@ class MarketBinding:
 
     @property
     def replay(self) -> Path | None:
-        """The path of the replayed dataset; None for the generated market."""
+        """Return the path of the replayed dataset; None for the generated market."""
         kind, _, name = self.market.partition(":")
         return Path(name) if kind == REPLAY else None
 

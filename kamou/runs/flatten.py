@@ -178,7 +178,7 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> FlattenR
             left = await _read_positions(port)
             if left:
                 await trio.sleep(FLATTEN_PAUSE_S)
-        # The file decides whether stops may go, because a venue's list may omit a position.
+        # The file decides whether stops are canceled, because a venue's list may omit a position.
         if not _open_symbols(_load_state(data_dir)):
             canceled += await _cancel_orders(port, log, entries_only=False)
     return _report(data_dir, log, sent, canceled=canceled, found=_open_symbols(before))

@@ -32,7 +32,7 @@ from kamou.venue.market.market import MarketSource
 
 @attrs.frozen(kw_only=True)
 class CatchUpResult:
-    """The result of a fast-forward, or of one that the halt latch prevented."""
+    """The result of a fast-forward that ran, or that the halt latch prevented."""
 
     since_ms: int  # real time at which the run began
     until_ms: int  # simulated time at which the fast-forward ends, or would have ended
@@ -180,5 +180,5 @@ class History:
 
     @property
     def _grace_s(self) -> float:
-        """Time in which the fast-forward must stop: half of the whole run's."""
+        """Return the time in s in which the fast-forward must stop: half of the run's."""
         return self.settings.supervision.grace_s / 2

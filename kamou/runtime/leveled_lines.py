@@ -12,7 +12,7 @@ Progress = Callable[[str, int, int], None]  # name of the work, steps done, step
 
 
 class Level(StrEnum):
-    """Levels of a line, as logs name them."""
+    """The level of a line, as in logs."""
 
     INFO = "INFO"
     WARNING = "WARNING"  # trading is limited, or a fault was repaired automatically

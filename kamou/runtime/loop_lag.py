@@ -38,7 +38,7 @@ class LoopLag:
         )
 
     async def run(self) -> None:
-        """Sample until cancelled."""
+        """Sample the loop lag every ``LAG_PERIOD_S`` until cancelled."""
         while True:
             due_s = trio.current_time() + LAG_PERIOD_S
             await trio.sleep_until(due_s)

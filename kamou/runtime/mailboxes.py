@@ -219,7 +219,7 @@ class Mailbox(Generic[T]):
         return None
 
     async def _next(self, within_ms: int | None) -> object:
-        """Take one message; return ``_WAKE`` if woken, too late, or if it was stale."""
+        """Return one message; ``_WAKE`` if woken, if none came in time, or if stale."""
         if self._priority:
             await trio.lowlevel.checkpoint()
             message = self._take_priority()

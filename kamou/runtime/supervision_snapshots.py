@@ -101,7 +101,7 @@ class SupervisorSnapshot:
 
     @property
     def is_running(self) -> bool:
-        """Return True if it neither starts nor stops, and has not stopped."""
+        """Return True if it runs: all children have started, and it is not stopping."""
         return self.state is ChildState.RUNNING
 
     def as_dict(self) -> TreeNode:

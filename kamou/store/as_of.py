@@ -43,7 +43,8 @@ and never at the whole journal.
 class AsOf:
     """The time of the newest equity snapshot and the sequence number of its event.
 
-    After the clock was set back they may be of two snapshots: the latest time, the newest event.
+    After the clock was set back, the two may be of different snapshots: the time is the latest one,
+    and the number is that of the newest event.
     """
 
     at_ms: int

@@ -96,12 +96,12 @@ class Columns:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns of texts: venue and symbol, as far as the file has them."""
+        """Return the columns of texts: venue and symbol, if the file has them."""
         return tuple(each for each in (self.venue, self.symbol) if each is not None)
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """All columns to read."""
+        """Return the names of all columns to read."""
         return (*self.texts, self.time, *self.numbers.values(), *self.wide)
 
 

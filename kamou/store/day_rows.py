@@ -106,7 +106,7 @@ def add_up_open_row(reader: Reader) -> DayRow | None:
     """Add up the row from the newest boundary to the newest equity snapshot.
 
     Without a later snapshot it ends at the boundary, in older journals at the read of the
-    boundary's equity. Returns None without a record.
+    boundary's equity. Return None without a record.
     """
     start = newest_boundary(reader)
     if start is None:

@@ -26,8 +26,8 @@ def read_feather_schema(source: SourceFile, budget: Budget) -> pa.Schema:
     """Return the schema of a Feather file.
 
     Raises:
-        InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two of
-            one name.
+        InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two
+            columns of one name.
     """
     name = source.shown
     with open_file(source) as file:

@@ -97,7 +97,7 @@ def read_events(
 class JournalWriter:
     """The only writer of a database, over a connection of ``database.open_writer``.
 
-    ``run_number`` is stored with each event. Not thread-safe: one thread at a time may use it.
+    ``run_number`` is stored with each event. Only one thread at a time may use the writer.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, run_number: int) -> None:
@@ -111,7 +111,7 @@ class JournalWriter:
 
     @property
     def head_seq(self) -> int:
-        """Sequence number of the newest committed event; 0 if there is none."""
+        """Return the sequence number of the newest committed event; 0 if there is none."""
         return self._head_seq
 
     def recover(self) -> None:

@@ -53,8 +53,8 @@ def read_schema(source: SourceFile, budget: Budget) -> pa.Schema:
     """Return the schema of a Parquet file.
 
     Raises:
-        InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two of
-            one name.
+        InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two
+            columns of one name.
     """
     with open_file(source) as file:
         return _read_metadata(source.shown, file, budget)[1]

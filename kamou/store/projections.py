@@ -163,7 +163,7 @@ def _make_refusal(seq: int, event: e.CandidateVetoed | e.PermitDenied) -> TierRe
 
 
 def _insert_refusals(cursor: sqlite3.Cursor, refusals: Sequence[TierRefusal]) -> None:
-    """Insert refusals of one cycle, and count them."""
+    """Insert consecutive refusals; count them in the newest cycle and in the totals."""
     insert_many(cursor, refusals)
     vetoed = sum(1 for refusal in refusals if refusal.tier is Tier.VETO)
     for name, count in (("vetoed", vetoed), ("refused", len(refusals) - vetoed)):

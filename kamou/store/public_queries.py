@@ -54,7 +54,7 @@ class Curve:
 
 
 def query_curve(reader: sqlite3.Connection) -> Curve:
-    """Return the equity curve since inception; each interval keeps its low and high."""
+    """Return the equity curve since inception; ``width_ms`` is 0 if there is none."""
     width = reader.execute("SELECT width_ms FROM curve_width").fetchone()
     if width is None:
         return Curve(width_ms=0, points=(), marks=())

@@ -48,9 +48,9 @@ def query_equity(
 ) -> tuple[EquityPoint, ...]:
     """Return the equity snapshots from ``since_ms`` to ``until_ms``, oldest first.
 
-    ``since_ms`` and ``until_ms`` are included. If ``points_max`` is given, the span is divided into
-    at most that many buckets of equal width, and the last snapshot of each bucket is returned, thus
-    also the newest one.
+    ``since_ms`` and ``until_ms`` are included; without ``until_ms`` the newest snapshot is the last
+    one. If ``points_max`` is given, the span is divided into at most that many buckets of equal
+    width, and the last snapshot of each bucket is returned, thus also the newest one.
     """
     until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
@@ -92,7 +92,7 @@ def query_trades(
     """Return closed trades, newest first.
 
     Args:
-        reader: as in the module's docstring.
+        reader: a connection of ``store.database.open_reader``.
         wanted: only these trades.
         limit: maximum number of trades; None: all.
         before: only trades before this place in time, thus older ones.
@@ -271,7 +271,7 @@ def head_seq(reader: sqlite3.Connection) -> int:
 
 
 def head_at_ms(reader: sqlite3.Connection) -> int:
-    """Return the time of the newest event by number, in ms UTC; 0 if there is none."""
+    """Return the time of the event that was committed last, in ms UTC; 0 if none was."""
     row = reader.execute("SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     return int(row[0]) if row else 0
 

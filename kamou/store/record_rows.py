@@ -67,7 +67,7 @@ class Boundary:
 
     @property
     def first_ms(self) -> int:
-        """First time, in ms UTC, of fills and payments of the row that begins here.
+        """Return the first time, in ms UTC, of fills and payments of the next row.
 
         The first equity of the record includes the fills and payments of its own millisecond.
         """

@@ -300,7 +300,7 @@ class RunRow:
 
 @attrs.frozen(kw_only=True)
 class ConfigRow:
-    """A configuration: its settings that change trades, and its first reason."""
+    """A configuration: settings that affect trades, and the reason of its first run."""
 
     table: ClassVar[str] = "config"
     digest: str
@@ -323,7 +323,8 @@ class DowntimeCause(StrEnum):
 class Downtime:
     """More than two periods without a closed cycle, with the cause.
 
-    A downtime lasts from the closing of one cycle to that of the next, less fast-forwards.
+    A downtime lasts from the closing of one cycle to that of the next, without the real time of
+    fast-forwards.
     """
 
     table: ClassVar[str] = "downtime"

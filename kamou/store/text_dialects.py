@@ -15,13 +15,13 @@ import attrs
 
 from kamou.escaping import show_text
 
-DELIMITERS = (";", "\t", "|", ",")  # of equal counts, the first: the commas are decimal ones
+DELIMITERS = (";", "\t", "|", ",")  # the first of equal counts: commas may be decimal commas
 NUMBER = re.compile(r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
 COMMA_NUMBER = re.compile(r"^\s*[+-]?\d+,\d+\s*$")
 TIME = re.compile(r"^\s*\d{4}-\d{2}-\d{2}")
 THOUSANDS = re.compile(r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$")
 SEPARATOR_NOTE = re.compile(r"^sep=.$", re.IGNORECASE)  # a line of Excel's
-CELLS_OF_HEADER_MIN = 5  # below a line without delimiters, which is a note then
+CELLS_OF_HEADER_MIN = 5  # a line without delimiters above so many cells is a note
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINES_SNIFFED_MAX = 200
 

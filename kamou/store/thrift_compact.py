@@ -2,7 +2,7 @@
 
 It reads the footers and page headers of Parquet files. Arrow parses the same bytes later. This
 reader runs first for two reasons: Arrow's accessors of some damaged footers end the process
-(``tests/store/test_stored_datasets.py`` found them), and a page header has the number of bytes that
+(``tests/store/malicious_parquet.py`` writes one), and a page header has the number of bytes that
 Arrow would allocate. The reader is stricter than Thrift: field numbers must rise, so that two
 readers cannot read one struct differently.
 """
@@ -17,7 +17,7 @@ DEPTH_MAX = 16  # of nested structs and lists; a footer has seven
 
 
 class MalformedError(KamouError):
-    """The bytes are not a valid struct.
+    """Bytes of a Parquet or Arrow file are malformed.
 
     The caller adds the file's name.
     """

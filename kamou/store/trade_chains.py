@@ -33,7 +33,8 @@ _BEFORE = """SELECT coalesce(max(seq), 0) FROM event
 class TradeEvents:
     """The part of a trade that one result covers, between two sequence numbers.
 
-    ``after_seq`` is the event of the result before, ``until_seq`` that of its own result.
+    ``after_seq`` is the event of the result before, or 0. ``until_seq`` is the event of this
+    result, or a number above all others. Both events are excluded.
     """
 
     trade_id: str
