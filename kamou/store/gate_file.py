@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from kamou.core.day import midnight_ms_of, utc_day
-from kamou.core.record.evidence import ResultOfTrade
+from kamou.core.record.e_values import ResultOfTrade
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text, show_text
 

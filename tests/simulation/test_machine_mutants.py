@@ -130,7 +130,7 @@ chosen = []
 for file, new in (
     ("kamou/core/risk/pacing.py", "((now_ms) + (self.at_ms))"),
     ("kamou/core/risk/pacing.py", "((self.tokens) + (messages))"),
-    ("kamou/core/risk/sizing.py", '((",".join(bad)))'),  # of a denial's figures
+    ("kamou/core/risk/sizing.py", "((bad))"),  # without the check that equity is above 0
 ):
     chosen += [change for change in changes_of(file, texts[file]) if change.new == new]
 tests = ["tests/core/risk/test_governor_portfolio.py"]

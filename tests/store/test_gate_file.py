@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamou.core.record.evidence import ResultOfTrade
+from kamou.core.record.e_values import ResultOfTrade
 from kamou.errors import InvalidDataError
 from kamou.store.gate_file import COLUMNS, ROW_CHARS_MAX, read_gate_file
 

@@ -1,7 +1,7 @@
 """The gate's decision on closed shadow trades, with what a strategy lacks.
 
 ``evaluate_strategy`` computes the displayed original rule (30 trades, Sharpe ratio, expectancy) and
-the evidence (``core/record/evidence.py``). The original rule is necessary and not sufficient:
+the evidence (``core/record/e_values.py``). The original rule is necessary and not sufficient:
 looked at after every trade, it promotes 85 of 100 strategies without an edge within 300 trades.
 """
 
@@ -15,7 +15,7 @@ from fractions import Fraction
 import attrs
 
 from kamou.core.day import DAY_MS
-from kamou.core.record.evidence import (
+from kamou.core.record.e_values import (
     Block,
     ResultOfTrade,
     block_e_value,
@@ -121,7 +121,7 @@ def evaluate_strategy(
     symbols = len({each.symbol for each in counted})
     reasons: tuple[str, ...] = (ruin,) if ruin else ()
     if not ruin:
-        reasons = (*lacks, *_evidence_lacks(len(counted), blocks, symbols, e_blocks, terms))
+        reasons = (*lacks, *_canary_lacks(len(counted), blocks, symbols, e_blocks, terms))
     decision = GateDecision.SHADOW if reasons else GateDecision.CANARY
     return GateEvaluation(
         strategy=strategy,
@@ -176,7 +176,7 @@ def _original_rule_lacks(n: int, ratio: float | None, money: Fraction | None) ->
         yield f"expectancy {shown} per 100 trades; it must be above {EXPECTANCY_USD_MIN}"
 
 
-def _evidence_lacks(
+def _canary_lacks(
     n: int, blocks: Sequence[Block], symbols: int, e_value: float, terms: GateTerms
 ) -> Iterator[str]:
     """Yield what a canary needs beyond the original rule."""

@@ -1,6 +1,6 @@
 """The gate's figures computed a second time from their definitions, in exact fractions.
 
-It shares nothing with ``core/record/evidence.py`` and ``core/record/promotion.py``.
+It shares nothing with ``core/record/e_values.py`` and ``core/record/promotion.py``.
 """
 
 from __future__ import annotations

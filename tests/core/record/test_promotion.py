@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.day import DAY_MS
-from kamou.core.record.evidence import (
+from kamou.core.record.e_values import (
     BLOCK_LAMBDAS,
     ResultOfTrade,
     block_e_value,
