@@ -316,8 +316,8 @@ class Supervisor:
         if self._storm is None:
             last = child.last_error if error is not None else "it returned"
             self._storm = RestartStormError(
-                f"{spec.id}: more than {spec.intensity} restarts within {spec.period_s:g} s "
-                f"(without the waits before them), last {child.spec.id}: {last}"
+                f"{spec.id} stops after more than {spec.intensity} restarts in {spec.period_s:g} s "
+                f"(back-off not counted), the last of {child.spec.id}: {last}"
             )
             self._storm.__cause__ = error
         self.ask_to_stop()

@@ -319,7 +319,9 @@ async def test_too_many_restarts_in_the_period_stop_all_children_and_raise_a_res
     autojump_clock: MockClock,
 ) -> None:
     supervisor = Supervisor(spec(*abc(scripted), intensity=2), on_exit=scripted.exits.append)
-    with pytest.RaisesGroup(pytest.RaisesExc(RestartStormError, match="last b: Crash: 3")) as info:
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RestartStormError, match="last of b: Crash: 3")
+    ) as info:
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             for n in (1, 2, 3):
@@ -356,7 +358,7 @@ async def test_a_child_that_crashes_whenever_it_starts_ends_the_whole_tree(
         raise Crash()
 
     core = spec(ChildSpec(id="a", start=start), id="core")
-    with pytest.raises(RestartStormError, match="last core"):
+    with pytest.raises(RestartStormError, match="last of core"):
         await Supervisor(spec(core)).run()
     assert starts == 6 * 6
 
@@ -367,7 +369,7 @@ async def test_a_child_that_keeps_returning_ends_the_supervisor_with_a_restart_s
     async def start(task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
 
-    with pytest.raises(RestartStormError, match="last a: it returned"):
+    with pytest.raises(RestartStormError, match="last of a: it returned"):
         await Supervisor(spec(ChildSpec(id="a", start=start))).run()
 
 

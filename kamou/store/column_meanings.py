@@ -222,7 +222,7 @@ def _describe_other(found: _Header) -> str:
             "price; add the column to bars"
         )
     if found.first(DOLLARS) is not None:
-        return "open interest in dollars; base units are needed"
+        return "open interest in dollars; convert it to base units"
     return _describe_unknown(found, "columns of no known kind")
 
 

@@ -104,7 +104,7 @@ def _arrays_dialect(head: bytes) -> Dialect:
     compact = bytes(head.translate(None, b" \t\r\n"))
     if not compact.startswith(b"[["):
         raise OtherJsonError(
-            "JSON, but not arrays of numbers such as [[time, open, high, ...], ...]"
+            "JSON, but not arrays of numbers; write it as [[time, open, high, ...], ...]"
         )
     first = compact[2:].split(b"]")[0]
     return Dialect(

@@ -93,7 +93,7 @@ class CompactReader:
             step, kind = head >> 4, head & 0x0F
             before, number = number, number + step if step else self._signed()
             if number <= before:
-                raise MalformedError(f"field {number} follows field {before}; they must rise")
+                raise MalformedError(f"field {number} follows {before}, but numbers must rise")
             fields.values[number] = kind == TRUE if kind <= FALSE else self._value(kind, depth)
         return fields
 
