@@ -22,7 +22,7 @@ _Marks = dict[str, tuple[Decimal, int] | None]
 
 
 class DecisionRecorder:
-    """Recorder of one cycle's entry decisions, until an event takes them."""
+    """Recorder of a cycle's decisions that no event has yet."""
 
     def __init__(self, cause_id: str) -> None:
         self._cause_id = cause_id

@@ -285,8 +285,8 @@ class Mailbox(Generic[T]):
         After ``REDELIVERIES_MAX`` redeliveries it is dropped and counted as a dead letter.
         """
         delivery = self._in_hand
-        assert delivery is not None, f"{message!r} has no priority, or is handled"
-        assert delivery.message is message, f"{message!r} is not the message being handled"
+        assert delivery is not None, f"{message!r} is not a current priority message"
+        assert delivery.message is message, f"{message!r} is not the current message"
         self._in_hand = None
         if delivery.count <= REDELIVERIES_MAX:
             self._priority.appendleft(delivery)
