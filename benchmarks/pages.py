@@ -27,6 +27,7 @@ from typing import Any
 import trio
 
 from kamou.core.book import events as e
+from kamou.core.kinds import RunMode
 from kamou.messages.codec import encode
 from kamou.store import migrations
 from kamou.store.database import open_writer
@@ -70,7 +71,7 @@ class History:
             e.RunStarted(
                 at_ms=START_MS,
                 run_number=1,
-                mode="demo",
+                mode=RunMode.DEMO,
                 version="1",
                 config_digest="c0ffee",
                 config_json="{}",
@@ -254,7 +255,7 @@ class Measured:
         self.writer.append([opened, mark(self.at_ms, D("10123.5"))])
 
     async def measure(self) -> dict[str, dict[str, Any]]:
-        app = PublicSite(self.path, Site(mode="demo", assumed_live=True), runner=inline)
+        app = PublicSite(self.path, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
         found: dict[str, dict[str, Any]] = {}
         for path in self.pages:
             took, status, size = await asked(app, path)
@@ -264,7 +265,7 @@ class Measured:
             name = "/trades/{id}" if path.startswith("/trades/") else path
             found[name] = {"path": path, "bytes": size, "cold_ms": round(took, 2)}
         for row in found.values():
-            own = PublicSite(self.path, Site(mode="demo", assumed_live=True), runner=inline)
+            own = PublicSite(self.path, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
             row["cold_ms"] = round((await asked(own, row["path"]))[0], 2)
             own.close()
         heads: dict[str, list[float]] = {name: [] for name in found}

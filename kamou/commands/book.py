@@ -16,6 +16,7 @@ from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 
 if TYPE_CHECKING:
+    from kamou.core.kinds import RunMode
     from kamou.operator.answers import PlainRow
 
 
@@ -40,7 +41,7 @@ class AccountStatus(TypedDict):
     """The account's newest state; money is decimal text, None: unknown."""
 
     as_of_ms: int | None
-    mode: str | None
+    mode: RunMode | None
     currency: str
     state: str
     state_reason: str | None
@@ -155,14 +156,14 @@ def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> DayB
         return None
     run, day = latest_run(reader), found.money
     limit = DAILY_LOSS_MAX if run is None else run.daily_loss_max
-    known = not found.loss_unknown
+    known = found.loss_unknown is None
     lost = max(Decimal(0), day.loss if known else -day.result)
     return {
         "day": found.utc_day,
         "result": round(float(day.result), 6),
         "loss": round(float(lost), 6) if known else None,
         "exit_costs": round(float(day.exit_costs / day.equity_start), 6) if known else None,
-        "loss_unknown": found.loss_unknown or None,
+        "loss_unknown": found.loss_unknown,
         "loss_limit": float(limit),
         "loss_budget_left": round(float(max(Decimal(0), limit - lost)), 6),
     }

@@ -18,6 +18,7 @@ from kamou.commands.options import (
     resolve,
 )
 from kamou.commands.printing import format_time, print_json, print_line, print_table
+from kamou.core.kinds import RunMode
 from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Resolved
 
@@ -86,7 +87,7 @@ def _results(
     from kamou.web.site import Site
 
     settings = resolved.settings
-    assumed_live = settings.mode == "demo"
+    assumed_live = settings.mode is RunMode.DEMO
     given = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
     with contextlib.closing(open_database(DataDirectory(settings.data_dir), database)) as reader:
         site = given.as_run(latest_run(reader))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
+from kamou.core.kinds import RunMode
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved
 
@@ -70,7 +71,7 @@ def check_mode(resolved: Resolved, *, live: bool) -> None:
         ConfigurationError: the mode is paper or live, or --live was given.
     """
     mode, origin = resolved.settings.mode, resolved.origins["mode"]
-    if mode != "demo":
+    if mode is not RunMode.DEMO:
         raise ConfigurationError(
             f'{origin}: mode = "{mode}" needs a real venue, which this release does not have; '
             'set mode = "demo"'

@@ -12,20 +12,24 @@ from kamou.commands.position_text import describe_unprotected, entry_lines, posi
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import align_columns, count_cells, cut, flow, limit_lines, wrap
 from kamou.core.codes import state_cause
+from kamou.core.kinds import TradingState
 from kamou.core.words import count_words, describe_state, strategy_name
 from kamou.escaping import escape_text
+from kamou.operator.phases import RunPhase
 
 Status = Mapping[str, Any]
 """The document of ``status_sources.read_status``."""
 
 CHILD_CELLS_MAX = 28
-WAITING = "backing-off"  # state of a child that waits for its next start
-PHASES = {
-    "starting": "starting",
-    "fast-forward": "simulating the days before now",
-    "trading": "trading",
-    "replayed": "the replay has ended",
-    "stopping": "stopping",
+# Of ``ChildState``, whose module imports Trio:
+RUNNING = "running"
+WAITING = "backing-off"  # the next start is delayed
+PHASES: Mapping[str, str] = {
+    RunPhase.STARTING: "starting",
+    RunPhase.FAST_FORWARD: "simulating the days before now",
+    RunPhase.TRADING: "trading",
+    RunPhase.REPLAYED: "the replay has ended",
+    RunPhase.STOPPING: "stopping",
 }
 
 
@@ -118,7 +122,7 @@ def find_troubles(status: Status) -> list[str]:
     found += describe_latch(status)
     if book is not None:
         found += describe_unprotected(book)
-        if book["state"] != "active":
+        if book["state"] != TradingState.ACTIVE:
             found.append(f"trading state {_full_state_words(book)}")
         if not status["running"]:
             found += [
@@ -186,7 +190,7 @@ def _strategies(names: Sequence[str]) -> str:
 def _state_words(book: Mapping[str, Any]) -> str:
     """Return the trading state and its cause in words."""
     code, reason = str(book["state"]), book["state_reason"]
-    if code == "active":
+    if code == TradingState.ACTIVE:
         return code
     why = f": {_escape(state_cause(code, reason))}" if reason else ""
     return f"{_escape(describe_state(code, holding=bool(book['positions'])))}{why}"
@@ -216,7 +220,7 @@ def system_blocks(system: Mapping[str, Any], width: int) -> list[list[str]]:
 def summary_lines(system: Mapping[str, Any], width: int, *, most: int | None = None) -> list[str]:
     """Return a few lines about children, mailboxes, site, loop lag and last errors."""
     workers = [node for _, node in walk_tree(system) if not node.get("children")]
-    running = sum(node.get("state") == "running" for node in workers)
+    running = sum(node.get("state") == RUNNING for node in workers)
     restarted = [node for _, node in walk_tree(system) if node.get("restarts")]
     restarts = sum(int(node["restarts"]) for node in restarted)
     boxes = [box for node in workers for box in node.get("mailboxes", ())]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+from kamou.core.kinds import TradingState
+
 
 class Abstain(IntEnum):
     """Reasons why a strategy abstains from a symbol.
@@ -203,9 +205,9 @@ def state_cause(state: str, reason: str) -> str:
         reason: a ``StateReason``; another text is returned unchanged.
     """
     if reason == StateReason.OPERATOR_RESUME:
-        if state == "reduce_only":
+        if state == TradingState.REDUCE_ONLY:
             return "resumed once by the operator; entries need one more `kamou resume`"
-        if state == "reduced_size":
+        if state == TradingState.REDUCED_SIZE:
             return "resumed by the operator, with the day's loss still at the limit for half size"
     return describe_cause(reason)
 

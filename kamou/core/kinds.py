@@ -73,11 +73,66 @@ class RefinerVerdict(StrEnum):
     OFF = "off"  # the refiner is off, and the candidate passes unchanged
 
 
+class RunMode(StrEnum):
+    """The market and the money of a run."""
+
+    DEMO = "demo"  # a generated or recorded market, simulated money
+    PAPER = "paper"  # the real market, simulated money
+    LIVE = "live"
+    BACKTEST = "backtest"  # recorded market data, a simulated clock and simulated money
+
+
 class RunEnd(StrEnum):
     """The way in which a run ended."""
 
     STOPPED = "stopped"
     CRASHED = "crashed"
+
+
+class SizeLimit(StrEnum):
+    """The limit that decided the size of a trade, or that left none."""
+
+    RISK = "risk"  # of one trade
+    EXPOSURE = "exposure"  # of the symbol
+    QUANTITY_MAX = "quantity_max"  # of one order
+    VALUE_MAX = "value_max"  # of one order
+    # of the portfolio
+    OPEN_RISK = "open_risk"
+    DAY_BUDGET = "day_budget"
+    CLUSTER = "cluster"
+    SHOCK = "shock"
+    NOTIONAL_TOTAL = "notional_total"
+    MARGIN_TOTAL = "margin_total"
+
+
+class RiskPart(StrEnum):
+    """The part of a trade's worst case that takes its risk above the limit."""
+
+    PRICE = "price"  # the distance to the stop
+    COSTS = "costs"
+    GAP = "gap"
+    PLAN = "plan"  # only the plan's own figure is above the limit
+
+
+class TradingState(StrEnum):
+    """The governor's trading state.
+
+    A change is committed before the governor acts on it. REDUCE_ONLY and FLATTENING are a halt, in
+    which the governor denies every entry.
+    """
+
+    ACTIVE = "active"
+    REDUCED_SIZE = "reduced_size"  # entries at half size
+    REDUCE_ONLY = "reduce_only"  # no entries; positions keep their stops
+    FLATTENING = "flattening"  # no entries; every position is closed
+
+    @property
+    def severity(self) -> int:
+        return list(TradingState).index(self)
+
+    @property
+    def entries_allowed(self) -> bool:
+        return self in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
 
 
 class ReleaseReason(StrEnum):

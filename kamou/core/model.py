@@ -18,7 +18,8 @@ from enum import StrEnum
 
 import attrs
 
-from kamou.core.kinds import FillReason, IncomeKind
+from kamou.core.kinds import FillReason, IncomeKind, SizeLimit
+from kamou.core.kinds import TradingState as TradingState
 from kamou.core.sides import OrderSide as OrderSide
 from kamou.core.sides import Side as Side
 
@@ -75,27 +76,6 @@ class OrderStatus(StrEnum):
 _TERMINAL = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
 )
-
-
-class TradingState(StrEnum):
-    """The governor's trading state.
-
-    A change is committed before the governor acts on it. REDUCE_ONLY and FLATTENING are a halt, in
-    which the governor denies every entry.
-    """
-
-    ACTIVE = "active"
-    REDUCED_SIZE = "reduced_size"  # entries at ``risk.reduced_size`` of the full size
-    REDUCE_ONLY = "reduce_only"  # no entries; positions keep their stops
-    FLATTENING = "flattening"  # no entries; every position is closed
-
-    @property
-    def severity(self) -> int:
-        return list(TradingState).index(self)
-
-    @property
-    def entries_allowed(self) -> bool:
-        return self in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
 
 
 HALT_STATES = frozenset(state for state in TradingState if not state.entries_allowed)
@@ -237,7 +217,7 @@ class Plan:
     leverage: int
     risk: Decimal  # worst case, money, with costs, gap buffer and funding
     notional: Decimal  # money
-    bound_by: str  # limit that decided the size, see ``Sized`` in ``core/risk/sizing.py``
+    bound_by: SizeLimit
     hold_ms: int
     planned_at_ms: int
     expires_at_ms: int

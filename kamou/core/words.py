@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from kamou.core.codes import describe_cause
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.kinds import Tier
+from kamou.core.kinds import RiskPart, SizeLimit, Tier, TradingState
 from kamou.core.model import NOTE, Figure
 
 FEATURE_NAMES = {
@@ -144,21 +144,21 @@ NAMED_BY_CODE = {
 }
 """Name in words of a figure with a code or a tier. It replaces that of ``FIGURE_NAMES``."""
 
-BOUNDS = {
-    "cluster": "the risk of all altcoins on one side",
-    "costs": "the costs",
-    "day_budget": "the daily budget",
-    "exposure": "the symbol's exposure",
-    "gap": "the gap buffer",
-    "margin_total": "the margin used",
-    "notional_total": "the value of all positions",
-    "open_risk": "the open risk",
-    "plan": "the plan's own figure",
-    "price": "the distance to the stop",
-    "quantity_max": "the largest quantity of an order",
-    "risk": "the risk of one trade",
-    "shock": "the loss in a market shock",
-    "value_max": "the largest value of an order",
+BOUNDS: Mapping[str, str] = {
+    SizeLimit.CLUSTER: "the risk of all altcoins on one side",
+    RiskPart.COSTS: "the costs",
+    SizeLimit.DAY_BUDGET: "the daily budget",
+    SizeLimit.EXPOSURE: "the symbol's exposure",
+    RiskPart.GAP: "the gap buffer",
+    SizeLimit.MARGIN_TOTAL: "the margin used",
+    SizeLimit.NOTIONAL_TOTAL: "the value of all positions",
+    SizeLimit.OPEN_RISK: "the open risk",
+    RiskPart.PLAN: "the plan's own figure",
+    RiskPart.PRICE: "the distance to the stop",
+    SizeLimit.QUANTITY_MAX: "the largest quantity of an order",
+    SizeLimit.RISK: "the risk of one trade",
+    SizeLimit.SHOCK: "the loss in a market shock",
+    SizeLimit.VALUE_MAX: "the largest value of an order",
 }
 """Name in words of each ``bound_by``: a limit of a size, or a part of the risk."""
 
@@ -169,11 +169,11 @@ DRIFTS = {
 }
 """Meaning of each kind of ``DriftFound``."""
 
-STATE_WORDS = {
-    "active": "trading",
-    "reduced_size": "trading at reduced size",
-    "reduce_only": "no new trades",
-    "flattening": "closing everything",
+STATE_WORDS: Mapping[str, str] = {
+    TradingState.ACTIVE: "trading",
+    TradingState.REDUCED_SIZE: "trading at reduced size",
+    TradingState.REDUCE_ONLY: "no new trades",
+    TradingState.FLATTENING: "closing everything",
 }
 """Meaning of each trading state, in words."""
 FLATTENED = "flattened: no new trades"
@@ -205,10 +205,10 @@ def describe_state(code: str, *, holding: bool = True) -> str:
         code: a ``TradingState``.
         holding: True if a position is open. FLATTENING without one has the words of REDUCE_ONLY.
     """
-    if code == "active":
+    if code == TradingState.ACTIVE:
         return code
-    closed = code == "flattening" and not holding
-    return f"{code}, {STATE_WORDS['reduce_only'] if closed else state_words(code)}"
+    closed = code == TradingState.FLATTENING and not holding
+    return f"{code}, {STATE_WORDS[TradingState.REDUCE_ONLY] if closed else state_words(code)}"
 
 
 def state_words(code: str, *, holding: bool = True) -> str:
@@ -218,7 +218,7 @@ def state_words(code: str, *, holding: bool = True) -> str:
         code: a ``TradingState``; another text is returned in lower case with spaces.
         holding: True if a position is open. FLATTENING without one has words of its own.
     """
-    if code == "flattening" and not holding:
+    if code == TradingState.FLATTENING and not holding:
         return FLATTENED
     return STATE_WORDS.get(code, code.replace("_", " ").lower())
 

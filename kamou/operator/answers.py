@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from kamou.core.model import TradingState
 from kamou.core.record.backtest_document import FailureReport
+from kamou.operator.phases import RunPhase
 from kamou.site.health import SiteStatus
 
 PlainRow = Mapping[str, str | int | bool | None]
@@ -32,8 +34,8 @@ class RunStatus(TypedDict, total=False):
     If the journal cannot be read, the keys of the account are missing.
     """
 
-    phase: str
-    state: str | None
+    phase: RunPhase
+    state: TradingState | None
     state_reason: str
     disabled_strategies: Sequence[str]
     state_since_ms: int | None

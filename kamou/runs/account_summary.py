@@ -165,6 +165,6 @@ def _describe_loss(recorded: RecordedBook, reader: sqlite3.Connection, limits: R
     The text is ``not known`` if ``RecordedBook.measure_day`` does not know the loss.
     """
     day = recorded.measure_day(reader)
-    if day is None or day.loss_unknown:
+    if day is None or day.loss_unknown is not None:
         return "not known"
     return f"{max(ZERO, day.money.loss):.2%} of {limits.daily_loss_max:.2%}"

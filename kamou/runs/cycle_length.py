@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from kamou.app import trade_period_ms
+from kamou.core.kinds import RunMode
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Settings
 
@@ -41,6 +42,6 @@ def fit_to_bars(settings: Settings, step_ms: int) -> Settings:
     age_max_s = max(settings.risk.account_age_max_s, settings.cycle.period_s)
     return attrs.evolve(
         settings,
-        mode="backtest",
+        mode=RunMode.BACKTEST,
         risk=attrs.evolve(settings.risk, account_age_max_s=age_max_s),
     )

@@ -19,6 +19,7 @@ from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort
 from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
+from kamou.operator.phases import RunPhase
 from kamou.runs import demo
 from kamou.runs.account_summary import format_minute, summarize_account
 from kamou.runs.crash_lines import CrashLines
@@ -85,7 +86,7 @@ class History:
             self.announce(warning_line(f"no fast-forward, the halt latch is set; {missing}"))
             reached = False
         else:
-            current_run.phase = "fast-forward"
+            current_run.phase = RunPhase.FAST_FORWARD
             kind = "recorded" if self.replay else "simulated"
             span = f"{format_minute(start_ms)} to {format_minute(until_ms)}"
             verb = "begins" if reached_ms is None else "goes on"

@@ -31,12 +31,13 @@ from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.governor import DiskFull, Flatten, Halt, Resume
 from kamou.operator.answers import CommandAnswer, RunStatus
+from kamou.operator.phases import LATCHES_HALTS, RunPhase
 from kamou.runs.announcer import Announcer
 from kamou.runs.state_lines import DISABLED, NOT_TRADING, STALE
 from kamou.runs.strategy_failures import StrategyFailures
 from kamou.runtime.leveled_lines import error_line, warning_line
 from kamou.runtime.loop_lag import LoopLag
-from kamou.runtime.supervision_snapshots import TreeNode
+from kamou.runtime.supervision_snapshots import NodeKind, TreeNode
 from kamou.site.child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
@@ -60,7 +61,7 @@ class CurrentRun:
     ``TimedOutError`` if the governor does not take or answer it. A halt may set the latch instead.
     """
 
-    phase: str = "starting"  # a key of NOT_TRADING
+    phase: RunPhase = RunPhase.STARTING
     currency: str = "USDT"  # of the account
     operators: Supervisor | None = None
     traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
@@ -90,7 +91,7 @@ class CurrentRun:
         follower = BookFollower(tree.journal)
         book = await follower.recover()
         self.follower = follower
-        self.phase = "trading"
+        self.phase = RunPhase.TRADING
         if not book.trading.state.entries_allowed:
             cause = state_cause(book.trading.state, book.trading.reason or "")
             state = describe_state(book.trading.state, holding=bool(book.trades.open))
@@ -170,7 +171,7 @@ class CurrentRun:
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
         children = [each.snapshot().as_dict() for each in supervisors if each is not None]
-        return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
+        return {"id": "run", "kind": NodeKind.SUPERVISOR, "state": self.phase, "children": children}
 
     def status(self) -> RunStatus:
         """Return the account as plain data: money as decimal text, gauges as numbers.
@@ -278,7 +279,7 @@ class CurrentRun:
         It is dropped if too many events wait for a full disk, or if no tree trades: during a
         fast-forward an event with the real time would make the next run skip simulated days.
         """
-        if self.tree is None or self.phase != "trading":
+        if self.tree is None or self.phase is not RunPhase.TRADING:
             return False
         try:
             self.tree.journal.cast(event)
@@ -297,7 +298,7 @@ class CurrentRun:
 
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """
-        if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
+        if self.latch is not None and self.phase in LATCHES_HALTS:
             self.latch.set(note, "operator", self.clock.now_ms(), action=LatchAction.HALT)
             return LATCH_KEPT
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT, note=note))
@@ -355,7 +356,7 @@ class CurrentRun:
 
         Raises as ``_command``. If the run trades, the port holds entries all the same.
         """
-        trading = self.tree is not None and self.phase == "trading"
+        trading = self.tree is not None and self.phase is RunPhase.TRADING
         self.entries_held = self.entries_held or trading
         response = await self._command(message)
         asked = TradingState.REDUCE_ONLY if isinstance(message, Halt) else TradingState.FLATTENING
@@ -371,7 +372,7 @@ class CurrentRun:
                 cannot be read to see its effect.
             TimedOutError: the lane was full, or the governor did not answer in ``ANSWER_S``.
         """
-        if self.tree is None or self.phase != "trading":
+        if self.tree is None or self.phase is not RunPhase.TRADING:
             raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows its phase")
         governor = self.tree.governor
         if not governor.put_priority(message):

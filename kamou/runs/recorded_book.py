@@ -25,7 +25,7 @@ class RecordedDay:
 
     utc_day: str  # YYYY-MM-DD
     money: Day  # exit costs left out if unknown; before the day's first snapshot: no change
-    loss_unknown: str = ""  # why the loss is unknown; empty: it is known
+    loss_unknown: str | None = None  # why the loss is unknown; None: it is known
 
 
 class RecordedBook:
@@ -69,7 +69,7 @@ class RecordedBook:
         book, mark = self.follow(reader), latest_equity(reader)
         if mark is None or not book.day.utc_day or book.day.equity <= 0:
             return None
-        marked, unknown = utc_day(mark.at_ms), ""
+        marked, unknown = utc_day(mark.at_ms), None
         if marked > book.day.utc_day:
             unknown = f"{marked} has not opened yet; that needs two account reads that agree"
         elif marked < book.day.utc_day or mark.exit_costs is None:

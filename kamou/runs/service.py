@@ -26,6 +26,7 @@ from kamou.errors import find_error_to_show
 from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bind_listeners
+from kamou.operator.phases import RunPhase
 from kamou.runs import demo, flatten
 from kamou.runs.account_summary import describe_carry_over, describe_ready
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -162,7 +163,7 @@ class Service:
         if self.replay is None:
             await self._trade(current_run, source, past)
         else:
-            current_run.phase = "replayed"
+            current_run.phase = RunPhase.REPLAYED
             ended = "has ended" if past is None or not past.cut_short else "was cut short"
             self.announce(f"the replay {ended}; the site shows its results until you stop the run")
             await trio.sleep_forever()
@@ -306,7 +307,7 @@ class Service:
                     try:
                         await trio.sleep_forever()
                     finally:
-                        current_run.phase = "stopping"
+                        current_run.phase = RunPhase.STOPPING
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
         """Journal the fast-forward's end, and the operator's actions before this start."""

@@ -12,17 +12,19 @@ from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
 from kamou.core.model import TradingState, find_note
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
+from kamou.operator.phases import RunPhase
 from kamou.runtime.leveled_lines import warning_line
 
 FRESH = "no entries until two fresh reads and a clean reconciliation"
 STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 NOT_TRADING = {
-    "starting": "not trading yet: the run is starting",
-    "fast-forward": "not trading yet: the run fast-forwards through simulated or recorded days",
-    "trading": "the run cannot read the journal",
-    "replayed": "not trading: the replay has ended",
-    "stopping": "no longer trading: the run is stopping",
+    RunPhase.STARTING: "not trading yet: the run is starting",
+    RunPhase.FAST_FORWARD: "not trading yet: the run fast-forwards through simulated or recorded"
+    " days",
+    RunPhase.TRADING: "the run cannot read the journal",
+    RunPhase.REPLAYED: "not trading: the replay has ended",
+    RunPhase.STOPPING: "no longer trading: the run is stopping",
 }
 """Why a run does not trade, by its phase."""
 BY_OPERATOR = (StateReason.OPERATOR_HALT, StateReason.OPERATOR_FLATTEN, StateReason.OPERATOR_RESUME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TypedDict
 
 import attrs
@@ -11,11 +12,18 @@ from kamou.runtime.mailboxes import MailboxStatistics
 from kamou.runtime.supervision import ChildState, Restart, RestartStrategy
 
 
+class NodeKind(StrEnum):
+    """The kind of a node of a supervision tree."""
+
+    SUPERVISOR = "supervisor"
+    WORKER = "worker"
+
+
 class TreeNode(TypedDict, total=False):
     """A supervisor or a worker as plain data; a key that does not apply is missing."""
 
     id: str
-    kind: str  # supervisor | worker
+    kind: NodeKind
     state: str
     strategy: str
     restart: str
@@ -65,7 +73,7 @@ class ChildSnapshot:
 
     def as_dict(self) -> TreeNode:
         """Return the snapshot as plain data for JSON."""
-        described: TreeNode = {"kind": "worker"}
+        described: TreeNode = {"kind": NodeKind.WORKER}
         if self.nested is not None:
             described = self.nested.as_dict()
         return {
@@ -112,7 +120,7 @@ class SupervisorSnapshot:
         """
         return {
             "id": self.id,
-            "kind": "supervisor",
+            "kind": NodeKind.SUPERVISOR,
             "strategy": self.strategy,
             "state": self.state,
             "restarts_recent": self.restarts_recent,

@@ -15,6 +15,7 @@ from typing import TypeVar, get_type_hints
 
 import attrs
 
+from kamou.core.kinds import RunMode
 from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
 from kamou.errors import ConfigurationError
@@ -132,7 +133,7 @@ class SupervisionSettings:
 class Settings:
     """All settings of one process."""
 
-    mode: str = "demo"  # demo | paper | live
+    mode: RunMode = RunMode.DEMO
     data_dir: Path = Path("kamou-data")
     equity: Decimal = D("10000")  # USDT; first wallet balance in demo, paper and backtests
     currency: str = "USDT"

@@ -6,6 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 from kamou.errors import ConfigurationError
@@ -124,14 +125,21 @@ def convert_values(
         if key not in kinds:
             problems.append(f"{origin}: unknown setting {key}{suggest_key(key, kinds)}")
             continue
-        value = convert_value(kinds[key], raw)
+        choice = _find_enum(kinds[key])
+        kind = kinds[key] if choice is None else str
+        value = convert_value(kind, raw)
         if value is None:
-            expected = EXPECTED[kinds[key]] + (f" ({unit})" if (unit := table[key].unit) else "")
+            expected = EXPECTED[kind] + (f" ({unit})" if (unit := table[key].unit) else "")
             problems.append(f"{origin}: {key} expects {expected}, got {raw!r}")
         elif problem := table[key].find_problem(value):
             problems.append(f"{origin}: {key} {problem}")
         else:
-            values[key] = value
+            values[key] = value if choice is None else choice(str(value))
     if problems:
         raise ConfigurationError(*problems)
     return values
+
+
+def _find_enum(kind: object) -> type[StrEnum] | None:
+    """Return the enum of a setting whose choices, in the table, are members of it."""
+    return kind if isinstance(kind, type) and issubclass(kind, StrEnum) else None

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.kinds import RunMode
 from kamou.core.model import Bound
 from kamou.settings.strategies import ParameterTypes, strategy_parameter_classes
 
@@ -72,7 +73,7 @@ _S = Setting
 _GENERAL = (
     _S("mode", "",
        "mode of the run; this release runs demo only, which needs neither network nor API key",
-       choices=("demo", "paper", "live")),
+       choices=(RunMode.DEMO, RunMode.PAPER, RunMode.LIVE)),
     _S("data_dir", "",
        "data directory, which holds all files of one mode and one account", decides=False),
     _S("equity", "USDT", "initial wallet balance in demo, paper and backtests", 10, "1000000000"),

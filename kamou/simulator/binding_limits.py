@@ -1,33 +1,43 @@
-"""Names of the limits that decided sizes and denials, for the coverage of a swarm."""
+"""The limits that decided sizes and denials, for the coverage of a swarm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 from kamou.core.book import events as e
 from kamou.core.codes import Deny
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import Plan
 
-NOT_RISK = ("exposure", "quantity_max", "value_max")
-"""The names in ``bound_by`` that are not limits on risk."""
 
-BOUND = {
-    Deny.RISK_PER_TRADE_EXCEEDED: "risk",
-    Deny.EXPOSURE_SYMBOL_EXCEEDED: "exposure",
-    Deny.RISK_OPEN_EXCEEDED: "open_risk",
-    Deny.RISK_DAY_BUDGET_EXCEEDED: "day_budget",
-    Deny.RISK_CLUSTER_EXCEEDED: "cluster",
-    Deny.RISK_SHOCK_EXCEEDED: "shock",
-    Deny.CAPITAL_NOTIONAL_EXCEEDED: "notional_total",
-    Deny.CAPITAL_MARGIN_EXCEEDED: "margin_total",
-    Deny.RATE_ENTRIES_EXCEEDED: "entries_hour",
-    Deny.RATE_REENTRIES_EXCEEDED: "entries_day",
+class EntryCount(StrEnum):
+    """A limit of entries in a time."""
+
+    HOUR = "entries_hour"
+    DAY = "entries_day"
+
+
+NOT_RISK = (SizeLimit.EXPOSURE, SizeLimit.QUANTITY_MAX, SizeLimit.VALUE_MAX)
+"""The limits of a size that are not limits on risk."""
+
+BOUND: Mapping[Deny, SizeLimit | EntryCount] = {
+    Deny.RISK_PER_TRADE_EXCEEDED: SizeLimit.RISK,
+    Deny.EXPOSURE_SYMBOL_EXCEEDED: SizeLimit.EXPOSURE,
+    Deny.RISK_OPEN_EXCEEDED: SizeLimit.OPEN_RISK,
+    Deny.RISK_DAY_BUDGET_EXCEEDED: SizeLimit.DAY_BUDGET,
+    Deny.RISK_CLUSTER_EXCEEDED: SizeLimit.CLUSTER,
+    Deny.RISK_SHOCK_EXCEEDED: SizeLimit.SHOCK,
+    Deny.CAPITAL_NOTIONAL_EXCEEDED: SizeLimit.NOTIONAL_TOTAL,
+    Deny.CAPITAL_MARGIN_EXCEEDED: SizeLimit.MARGIN_TOTAL,
+    Deny.RATE_ENTRIES_EXCEEDED: EntryCount.HOUR,
+    Deny.RATE_REENTRIES_EXCEEDED: EntryCount.DAY,
 }
 
 SIZED = (Deny.RISK_HEADROOM_EXHAUSTED, Deny.QUANTITY_BELOW_MINIMUM)
 
 
-def binding_limits(event: e.Event) -> Iterator[str]:
+def binding_limits(event: e.Event) -> Iterator[SizeLimit | EntryCount]:
     """Yield the limits that decided the size of a permit, or a denial."""
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
@@ -35,7 +45,7 @@ def binding_limits(event: e.Event) -> Iterator[str]:
         for denial in event.denials:
             figures = {figure.name: figure.value for figure in denial.figures}
             if denial.code in SIZED and "bound_by" in figures:
-                yield figures["bound_by"]
+                yield SizeLimit(figures["bound_by"])
             elif denial.code in BOUND:
                 yield BOUND[Deny(denial.code)]
 

@@ -7,15 +7,17 @@ from typing import Any
 
 import attrs
 
+from kamou.core.kinds import RunMode, SizeLimit
 from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.settings.config import CycleSettings, Settings
 from kamou.settings.strategies import StrategySettings
+from kamou.simulator.binding_limits import EntryCount
 from kamou.simulator.faults import FaultName
 
 SETTINGS = Settings(
-    mode="backtest",
+    mode=RunMode.BACKTEST,
     # Cycles of a minute and strategies that signal several times an hour, so that one simulated
     # hour has the events of days.
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
@@ -89,16 +91,16 @@ NARROW: dict[FaultName, tuple[tuple[str, Any], ...]] = {
 }
 """Limits that bind within a few trades; a position is 0.15 and its risk 0.002 of sizing equity."""
 
-BINDS = {
-    _F.NARROW_DAY_BUDGET: ("day_budget",),
-    _F.NARROW_OPEN_RISK: ("open_risk",),
-    _F.NARROW_CLUSTER: ("cluster",),
-    _F.NARROW_SHOCK: ("shock",),
-    _F.NARROW_NOTIONAL: ("notional_total",),
-    _F.NARROW_MARGIN: ("margin_total",),
-    _F.NARROW_COUNTS: ("entries_hour", "entries_day"),
+BINDS: dict[FaultName, tuple[SizeLimit | EntryCount, ...]] = {
+    _F.NARROW_DAY_BUDGET: (SizeLimit.DAY_BUDGET,),
+    _F.NARROW_OPEN_RISK: (SizeLimit.OPEN_RISK,),
+    _F.NARROW_CLUSTER: (SizeLimit.CLUSTER,),
+    _F.NARROW_SHOCK: (SizeLimit.SHOCK,),
+    _F.NARROW_NOTIONAL: (SizeLimit.NOTIONAL_TOTAL,),
+    _F.NARROW_MARGIN: (SizeLimit.MARGIN_TOTAL,),
+    _F.NARROW_COUNTS: (EntryCount.HOUR, EntryCount.DAY),
 }
-"""The limits that each fault makes bind, by the names of ``bound_by``."""
+"""The limits that each fault makes bind."""
 
 
 def narrow_limits(settings: Settings, faults: frozenset[FaultName]) -> Settings:

@@ -35,7 +35,7 @@ class SiteState(StrEnum):
 class SiteStatus(TypedDict):
     """State and counters of the public site, over all its processes in the run."""
 
-    state: str
+    state: SiteState
     restarts: int
     troubles: int
     last_trouble: str

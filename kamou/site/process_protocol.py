@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from kamou.core.kinds import RunMode
 from kamou.errors import ConfigurationError
 from kamou.http.limits import Limits
 
@@ -32,7 +33,7 @@ class SiteHandover:
 
     database: str  # absolute path, opened read-only
     socket: int  # inherited descriptor of the listening socket
-    mode: str
+    mode: RunMode
     currency: str
     gate: str
     pricing_markdown: str

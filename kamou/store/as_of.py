@@ -16,7 +16,14 @@ from typing import Any
 
 import attrs
 
-from kamou.core.book.events import EquityRecorded
+from kamou.core.book.events import (
+    CandidateRefined,
+    CandidateVetoed,
+    CycleClosed,
+    CycleRanked,
+    EquityRecorded,
+    PermitDenied,
+)
 from kamou.core.kinds import IncomeKind, RefinerVerdict
 from kamou.core.model import ZERO, TradingState
 from kamou.messages.codec import kind_of
@@ -69,6 +76,12 @@ def find_instant(reader: sqlite3.Connection) -> AsOf:
     return NOW if seq is None or row is None else AsOf(at_ms=int(row[0]), seq=int(seq))
 
 
+_RANKED, _VETOED, _DENIED = kind_of(CycleRanked), kind_of(CandidateVetoed), kind_of(PermitDenied)
+_REFINED = kind_of(CandidateRefined)
+_CYCLES = (_RANKED, kind_of(CycleClosed))
+_COUNTED = frozenset({*_CYCLES, _VETOED, _DENIED, _REFINED})
+
+
 def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     """Return the totals since the journal began, some of them only up to ``as_of``.
 
@@ -82,24 +95,19 @@ def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     ).fetchall()
     later = [(kind, json.loads(body)) for kind, body in rows if kind in _COUNTED]
     refused = sum(
-        kind == "permit_denied"
-        or (kind == "candidate_refined" and body["verdict"] == RefinerVerdict.REFUSE)
+        kind == _DENIED or (kind == _REFINED and body["verdict"] == RefinerVerdict.REFUSE)
         for kind, body in later
     )
-    ranked = [body for kind, body in later if kind == "cycle_ranked"]
+    ranked = [body for kind, body in later if kind == _RANKED]
     return attrs.evolve(
         totals,
         cycles=totals.cycles - _count_new_cycles(reader, as_of, later),
         candidates=totals.candidates - sum(body["candidates"] for body in ranked),
-        vetoed=totals.vetoed - sum(kind == "candidate_vetoed" for kind, _ in later),
+        vetoed=totals.vetoed - sum(kind == _VETOED for kind, _ in later),
         refused=totals.refused - refused,
         # By time of closing, as on every page: the event of an earlier trade may have a later time.
         trades=totals.trades - _count_closed_later(reader, as_of),
     )
-
-
-_CYCLES = ("cycle_ranked", "cycle_closed")
-_COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "candidate_refined"})
 
 
 def _count_closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:

@@ -10,6 +10,7 @@ import attrs
 
 from kamou.core.book.events import Event, RunStarted
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
+from kamou.core.kinds import RunMode
 from kamou.core.risk.limits import RiskLimits
 from kamou.messages.codec import decode, kind_of
 
@@ -22,7 +23,7 @@ class LatestRun:
     """
 
     run_number: int
-    mode: str  # demo | paper | live
+    mode: RunMode
     currency: str
     gate: str  # label of the gate; "assumed": every strategy trades at full size
     daily_loss_max: Decimal  # its daily loss limit, as a fraction of the day's opening equity

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import attrs
 
+from kamou.core.book.events import RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.kinds import RunEnd
 from kamou.messages.codec import decode, kind_of
@@ -182,10 +183,10 @@ def _find_cause(span: _Span, limit_ms: int) -> DowntimeCause:
     begin_ms, end_ms = span.begin_ms, span.end_ms
     inside = [each for each in span.events if begin_ms <= each.at_ms <= end_ms]
     for each in inside:
-        if each.kind == "run_stopped":
+        if each.kind == kind_of(RunStopped):
             crashed = json.loads(each.body)["reason"] == RunEnd.CRASHED
             return DowntimeCause.CRASH if crashed else DowntimeCause.STOP
-        if each.kind == "run_started":
+        if each.kind == kind_of(RunStarted):
             return DowntimeCause.CRASH  # the run before recorded no stop
     # A run that is awake records an event in every cycle, even if it ranks no signal.
     times = [begin_ms, *(each.at_ms for each in inside), end_ms]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -68,13 +69,20 @@ def query_equity(
     return select(reader, EquityPoint, tail, since_ms, until, since_ms, until, last, width)
 
 
+class TradeOutcome(StrEnum):
+    """The result of a closed trade."""
+
+    WIN = "win"  # its net PnL is above 0
+    LOSS = "loss"
+
+
 @attrs.frozen(kw_only=True)
 class TradeFilter:
     """The trades to list or count; None: not filtered by this column."""
 
     strategy: str | None = None
     symbol: str | None = None
-    outcome: str | None = None  # win: net PnL > 0 | loss: all others
+    outcome: TradeOutcome | None = None
 
 
 ALL_TRADES = TradeFilter()
@@ -341,8 +349,7 @@ def _trade_filter(filtered: TradeFilter) -> tuple[str, list[Any]]:
     it.
     """
     outcome = filtered.outcome
-    assert outcome in (None, "win", "loss"), outcome
-    won = None if outcome is None else int(outcome == "win")
+    won = None if outcome is None else int(outcome is TradeOutcome.WIN)
     wanted = {"strategy": filtered.strategy, "symbol": filtered.symbol, "won": won}
     chosen = {column: value for column, value in wanted.items() if value is not None}
     return "WHERE " + " AND ".join(["1", *(f"{name} = ?" for name in chosen)]), [*chosen.values()]

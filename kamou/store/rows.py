@@ -13,7 +13,16 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillReason, FillSource, RefinerVerdict, Tier
+from kamou.core.kinds import (
+    ExitReason,
+    FillReason,
+    FillSource,
+    RefinerVerdict,
+    RunEnd,
+    RunMode,
+    SizeLimit,
+    Tier,
+)
 from kamou.core.model import (
     ZERO,
     Denial,
@@ -165,7 +174,7 @@ class PermitRow:
     target_price: Decimal
     risk: Decimal
     notional: Decimal
-    bound_by: str
+    bound_by: SizeLimit
     granted_at_ms: int
     expires_at_ms: int
     consumed_at_ms: int | None = None
@@ -281,19 +290,18 @@ class RunRow:
     """One run of a journal.
 
     ``stopped_at_ms`` is None while it runs, and stays None if the process could not record its end,
-    as after SIGKILL. ``stop_reason`` is ``stopped`` or ``crashed``. ``change_reason`` is None if
-    the run has the configuration of the run before.
+    as after SIGKILL. ``change_reason`` is None if the run has the configuration of the run before.
     """
 
     table: ClassVar[str] = "run"
     primary_key: ClassVar[tuple[str, ...]] = ("run_number",)
     run_number: int
-    mode: str
+    mode: RunMode
     version: str
     config_digest: str
     started_at_ms: int
     stopped_at_ms: int | None = None
-    stop_reason: str | None = None
+    stop_reason: RunEnd | None = None
     period_ms: int | None  # of its cycles
     change_reason: str | None
 
@@ -360,7 +368,7 @@ class Latest:
 
     head_seq: int
     at_ms: int | None  # of the newest event
-    mode: str | None
+    mode: RunMode | None
     run: RunRow | None
     state: StateSpan | None  # None: it was always active
     equity: EquityPoint | None

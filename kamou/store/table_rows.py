@@ -58,11 +58,20 @@ def _encode_json(value: object) -> str:
     return encode(value).decode()
 
 
+class SqlType(StrEnum):
+    """The type of a column in a table."""
+
+    INTEGER = "INTEGER"
+    REAL = "REAL"
+    TEXT = "TEXT"
+    BLOB = "BLOB"
+
+
 @attrs.frozen(kw_only=True)
 class _Kind:
     """The conversions of columns with one annotation; None leaves values unchanged."""
 
-    sql_type: str
+    sql_type: SqlType
     to_sql: Change | None = None  # of a value of the field
     from_sql: Change | None = None  # before msgspec converts it to the annotation
     from_field: Change | None = None  # of a field of that name of another class; see ``make_row``
@@ -70,16 +79,16 @@ class _Kind:
 
 _KINDS: Mapping[object, _Kind] = MappingProxyType(
     {
-        int: _Kind(sql_type="INTEGER"),
-        float: _Kind(sql_type="REAL", from_field=float),
-        str: _Kind(sql_type="TEXT"),
-        bytes: _Kind(sql_type="BLOB"),
-        bool: _Kind(sql_type="INTEGER", to_sql=int, from_sql=bool),
-        Decimal: _Kind(sql_type="TEXT", to_sql=str),
+        int: _Kind(sql_type=SqlType.INTEGER),
+        float: _Kind(sql_type=SqlType.REAL, from_field=float),
+        str: _Kind(sql_type=SqlType.TEXT),
+        bytes: _Kind(sql_type=SqlType.BLOB),
+        bool: _Kind(sql_type=SqlType.INTEGER, to_sql=int, from_sql=bool),
+        Decimal: _Kind(sql_type=SqlType.TEXT, to_sql=str),
     }
 )
-_ENUM = _Kind(sql_type="TEXT", to_sql=str)
-_JSON = _Kind(sql_type="TEXT", to_sql=_encode_json, from_sql=_decode_json)
+_ENUM = _Kind(sql_type=SqlType.TEXT, to_sql=str)
+_JSON = _Kind(sql_type=SqlType.TEXT, to_sql=_encode_json, from_sql=_decode_json)
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +97,7 @@ class Column:
 
     field: str
     name: str
-    sql_type: str  # TEXT | INTEGER | REAL | BLOB
+    sql_type: SqlType
     nullable: bool
     to_sql: Change | None  # of a value that is not None; None: as is
     from_sql: Change | None

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.kinds import Tier
+from kamou.core.kinds import RunMode, Tier
 from kamou.core.record.backtest_document import BacktestReport, GroupReport, TradeReport
 from kamou.web import backtest_charts as charts
 from kamou.web import figure_texts as texts
@@ -64,7 +64,7 @@ def render_backtest(report: BacktestReport) -> str:
     static = {file.name.partition(".")[0]: file.body for file in load_static()}
     trades = {trade["trade_id"]: trade for trade in report["trade_list"]}
     points = report["equity_curve"]
-    page = load_templates(Site(mode="backtest", currency=report["currency"])).page(
+    page = load_templates(Site(mode=RunMode.BACKTEST, currency=report["currency"])).page(
         "backtest.html",
         r=report,
         style=static["site"].decode(),

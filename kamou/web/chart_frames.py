@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import attrs
+
+
+class FrameName(StrEnum):
+    """The class of a frame in the style sheet."""
+
+    WIDE = "wide"
+    NARROW = "narrow"
 
 
 @attrs.frozen(kw_only=True)
 class Frame:
     """The drawing area in SVG user units; the margins have space for the labels."""
 
-    name: str  # wide | narrow
+    name: FrameName
     width: int
     height: int
     left: int
@@ -33,7 +42,7 @@ class Frame:
 
 CURVE_FRAMES = (
     Frame(
-        name="wide",
+        name=FrameName.WIDE,
         width=1040,
         height=360,
         left=4,
@@ -45,7 +54,7 @@ CURVE_FRAMES = (
         label_px=19.5,
     ),
     Frame(
-        name="narrow",
+        name=FrameName.NARROW,
         width=360,
         height=260,
         left=2,

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.kinds import RunMode
 from kamou.core.model import ZERO, TradingState
 from kamou.core.record.drawdown import Drawdown
 from kamou.core.record.performance import DayStatistics, TradeStatistics, trade_statistics
@@ -32,7 +33,7 @@ from kamou.store.state_history import (
 )
 from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
-from kamou.web.site import Site
+from kamou.web.site import PriceSource, Site
 
 SPANS_SHOWN = 20  # of each kind of event; the total of each is shown, too
 
@@ -94,7 +95,7 @@ class Results(RecordEvents):
     """
 
     head_seq: int
-    mode: str
+    mode: RunMode
     currency: str
     since_ms: int | None
     as_of_ms: int | None
@@ -112,7 +113,7 @@ class Results(RecordEvents):
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
-    market: str  # generated | recorded | real
+    market: PriceSource
     ended: bool  # the run is a replay and has reached the end of its data
     notices: tuple[str, ...]
     curve: Curve

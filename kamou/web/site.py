@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import attrs
 
+from kamou.core.kinds import RunMode
 from kamou.store.latest_run import LatestRun
 
 RISK_NOTICE = (
@@ -17,21 +20,29 @@ GATE_NOTICE = (
 )
 ASSUMED_GATE = "assumed"  # label of the gate that grants every strategy its size
 MODE_NOTICES = {
-    "demo": "Demo: simulated market and simulated money",
-    "paper": "Paper: real market data, simulated money",
-    "live": "",
-    "backtest": "Backtest: recorded market data, a simulated clock and simulated money",
+    RunMode.DEMO: "Demo: simulated market and simulated money",
+    RunMode.PAPER: "Paper: real market data, simulated money",
+    RunMode.LIVE: "",
+    RunMode.BACKTEST: "Backtest: recorded market data, a simulated clock and simulated money",
 }
 
 
 RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
 
 
+class PriceSource(StrEnum):
+    """The source of prices."""
+
+    GENERATED = "generated"
+    RECORDED = "recorded"
+    REAL = "real"
+
+
 @attrs.frozen(kw_only=True)
 class Site:
     """The values that every page may show: mode, currency, gate and pricing text."""
 
-    mode: str  # demo | paper | live | backtest
+    mode: RunMode
     currency: str = "USDT"
     assumed_live: bool = False  # the gate grants every strategy its size without a record
     pricing_markdown: str = ""  # the operator's own text; empty: free and self-hosted
@@ -42,20 +53,20 @@ class Site:
     @property
     def banner(self) -> str:
         """The line below every page's header; empty in live mode."""
-        replay = self.mode == "demo" and self.recorded
+        replay = self.mode is RunMode.DEMO and self.recorded
         notice = RECORDED_NOTICE if replay else MODE_NOTICES[self.mode]
         if not notice:
             return ""
         return f"{notice}; the gate is assumed live." if self.assumed_live else f"{notice}."
 
     @property
-    def market(self) -> str:
-        """The source of prices: ``generated``, ``recorded`` or ``real``."""
-        if self.mode == "backtest":
-            return "recorded"
-        if self.mode != "demo":
-            return "real"
-        return "recorded" if self.recorded else "generated"
+    def market(self) -> PriceSource:
+        """The source of prices."""
+        if self.mode is RunMode.BACKTEST:
+            return PriceSource.RECORDED
+        if self.mode is not RunMode.DEMO:
+            return PriceSource.REAL
+        return PriceSource.RECORDED if self.recorded else PriceSource.GENERATED
 
     @property
     def notices(self) -> tuple[str, ...]:

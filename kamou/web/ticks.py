@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import attrs
 
@@ -33,6 +34,14 @@ EM_PER_CHAR = 0.62  # of the labels in DejaVu Sans, the widest of the style shee
 GAP_EM = 0.5  # between two labels
 
 
+class Anchor(StrEnum):
+    """The point of a label at ``text_x``, as SVG names it."""
+
+    START = "start"
+    MIDDLE = "middle"
+    END = "end"
+
+
 @attrs.frozen(kw_only=True)
 class Label:
     """A tick of the horizontal axis, with the place of its label, in SVG units."""
@@ -40,7 +49,7 @@ class Label:
     at: float
     label: str  # empty if there is no space for it
     text_x: float
-    anchor: str  # start | middle | end
+    anchor: Anchor
 
 
 def label_width(label: str, font_px: float) -> float:
@@ -65,11 +74,11 @@ def place_labels(
     free = float(width)  # the start of the label to the right
     for at, label in reversed(tuple(ticks)):
         size = label_width(label, font_px)
-        anchor, text_x, begin = "middle", at, at - size / 2
+        anchor, text_x, begin = Anchor.MIDDLE, at, at - size / 2
         if begin < 0:
-            anchor, text_x, begin = "start", 0.0, 0.0
+            anchor, text_x, begin = Anchor.START, 0.0, 0.0
         elif begin + size > width:
-            anchor, text_x, begin = "end", float(width), width - size
+            anchor, text_x, begin = Anchor.END, float(width), width - size
         fits = begin + size <= free
         free = begin - GAP_EM * font_px if fits else free
         placed.append(Label(at=at, label=label if fits else "", text_x=text_x, anchor=anchor))

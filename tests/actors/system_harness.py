@@ -20,6 +20,7 @@ from kamou.core import strategies
 from kamou.core.book.events import Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
+from kamou.core.kinds import RunMode
 from kamou.core.model import Account, FillReport, Income, OrderReport, PositionReport
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import RiskLimits
@@ -45,7 +46,7 @@ from tests.actors import scripted_market
 E = TypeVar("E", bound=Event)
 
 SETTINGS = Settings(
-    mode="backtest",
+    mode=RunMode.BACKTEST,
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
     store=StoreSettings(snapshot_every=40),  # so that a recovery begins at a snapshot

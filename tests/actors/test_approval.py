@@ -14,6 +14,7 @@ import pytest
 from kamou import ids
 from kamou.core.book.events import PermitConsumed
 from kamou.core.book.intents import entry_intents
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
@@ -45,7 +46,7 @@ def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
         leverage=5,
         risk=D(20),
         notional=5 * quote.ask,
-        bound_by="risk",
+        bound_by=SizeLimit.RISK,
         hold_ms=0,
         planned_at_ms=now_ms,
         expires_at_ms=now_ms + 30_000,

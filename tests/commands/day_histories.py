@@ -16,7 +16,7 @@ import numpy as np
 
 from kamou.core.book import events as e
 from kamou.core.day import utc_day
-from kamou.core.kinds import IncomeKind
+from kamou.core.kinds import IncomeKind, RunMode
 from kamou.core.model import Account, Figure, Income, PositionReport
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, VenueView, reconcile
 from kamou.core.risk.equity import CurrentEquity, current_equity
@@ -144,7 +144,7 @@ class _History:
             e.RunStarted(
                 at_ms=self.at_ms,
                 run_number=1,
-                mode="demo",
+                mode=RunMode.DEMO,
                 version="0",
                 config_digest="",
                 config_json="{}",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kamou.core.kinds import RunMode
 from kamou.core.record.backtest_document import BacktestReport
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -154,7 +155,7 @@ async def test_the_site_shows_a_kept_backtest_and_names_its_mode(
     kept: tuple[Path, BacktestReport], client: Client, page: str
 ) -> None:
     # `kamou site` takes mode, currency and gate from the newest run in the journal.
-    app = PublicSite(kept[0], Site(mode="demo"), runner=inline)
+    app = PublicSite(kept[0], Site(mode=RunMode.DEMO), runner=inline)
     async with client(app) as browser:
         answer = await browser.get(page)
     assert answer.status_code == 200

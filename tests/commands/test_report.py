@@ -11,6 +11,7 @@ import pytest
 
 from kamou.cli import main
 from kamou.commands.report_text import REPORT_FIGURES, STRATEGY_COLUMNS, figure_cells
+from kamou.core.kinds import RunMode
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.web.daily_figures import Memo
@@ -28,7 +29,7 @@ def test_every_figure_of_the_results_page_has_the_same_name_in_the_report(
     document = json.loads(cli("report", "--json")[1])
     assert set(document["performance"]) == {*REPORT_FIGURES, "trades"}
     with closing(database.open_reader(journalled.database)) as reader:
-        site = Site(mode="demo", currency="USDT", assumed_live=True)
+        site = Site(mode=RunMode.DEMO, currency="USDT", assumed_live=True)
         names = [row.name for row in _rows(gather_results(reader, site, Memo()))]
     own = [name for key, (name, _, _) in REPORT_FIGURES.items() if key != "max_drawdown_snapshots"]
     assert own == names

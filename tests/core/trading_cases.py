@@ -10,7 +10,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
-from kamou.core.kinds import FillReason, FillSource, IncomeKind
+from kamou.core.kinds import FillReason, FillSource, IncomeKind, RunMode, SizeLimit
 from kamou.core.model import (
     Account,
     FillReport,
@@ -115,7 +115,7 @@ def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Pla
         leverage=5,
         risk=D("41"),
         notional=D(1000),
-        bound_by="risk",
+        bound_by=SizeLimit.RISK,
         hold_ms=DAY,
         planned_at_ms=NOON,
         expires_at_ms=NOON + 20_000,
@@ -251,7 +251,7 @@ class Story:
             e.RunStarted(
                 at_ms=start_ms,
                 run_number=1,
-                mode="demo",
+                mode=RunMode.DEMO,
                 version="0",
                 config_digest="",
                 config_json="{}",

@@ -10,6 +10,7 @@ import trio
 
 from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import IntentOrigin, PositionToClose, entry_intents, exit_intent
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import Intent, OrderRole, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
@@ -85,7 +86,7 @@ def plan_of(signal: str = "1.test.AAA", **changes: Any) -> Plan:
         leverage=5,
         risk=D(25),
         notional=D(1000),
-        bound_by="risk",
+        bound_by=SizeLimit.RISK,
         hold_ms=3_600_000,
         planned_at_ms=0,
         expires_at_ms=0,

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import trio
 
+from kamou.core.kinds import RunMode
 from kamou.http.limits import OPERATOR, Limits
 from kamou.http.server import Listener, Server
 from kamou.operator.app import Operations, default_hosts, operator_app
@@ -144,7 +145,7 @@ def make_public_application(folder: Path) -> Application:
     """Return the public site over an empty database."""
     path = folder / "kamou.sqlite3"
     database.migrate_journal(path)
-    site = PublicSite(path, Site(mode="demo", assumed_live=True), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
     return Application(name="public", app=site, limits=Limits(), page="/how-it-works")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
 from kamou.core.codes import StateReason
+from kamou.core.kinds import RunMode
 from kamou.core.model import OrderRole, TradingState
 from kamou.data_directory.latch import LatchAction, LatchRecord
 from kamou.runs.takeover import take_over
@@ -34,7 +35,7 @@ class EndedRun:
         started = RunStarted(
             at_ms=at_ms,
             run_number=run_number,
-            mode="demo",
+            mode=RunMode.DEMO,
             version="0",
             config_digest="",
             config_json="{}",

@@ -18,6 +18,7 @@ from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
 from kamou.messages.governor import Flatten, Halt, Resume
+from kamou.operator.phases import RunPhase
 from kamou.runs import operator_actions
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
@@ -38,7 +39,7 @@ def supervised() -> Supervised:
 @pytest.fixture
 def running(follower: Any, supervised: Any) -> CurrentRun:
     tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
-    return CurrentRun(phase="trading", tree=tree, supervisor=supervised, follower=follower)
+    return CurrentRun(phase=RunPhase.TRADING, tree=tree, supervisor=supervised, follower=follower)
 
 
 async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() -> None:
@@ -59,8 +60,10 @@ async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() 
         await starting.halt("")
 
 
-@pytest.mark.parametrize("phase", ["starting", "fast-forward", "stopping"])
-async def test_a_halt_before_or_after_trading_sets_the_latch(tmp_path: Path, phase: str) -> None:
+@pytest.mark.parametrize("phase", [RunPhase.STARTING, RunPhase.FAST_FORWARD, RunPhase.STOPPING])
+async def test_a_halt_before_or_after_trading_sets_the_latch(
+    tmp_path: Path, phase: RunPhase
+) -> None:
     latch = HaltLatch(tmp_path / "halt-latch")
     starting = CurrentRun(phase=phase, latch=latch)
     assert (await starting.halt("news"))["entries"] == "held"
@@ -130,10 +133,10 @@ async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: 
 async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
     running: CurrentRun, latched: HaltLatch, autojump_clock: MockClock
 ) -> None:
-    running.phase = "starting"
+    running.phase = RunPhase.STARTING
     await running.halt("news")
     assert running.status()["held"] is True
-    running.phase = "trading"
+    running.phase = RunPhase.TRADING
     told = await resume(running)
     assert (told["state"], told["latch"]) == ("active", "removed")
     assert not latched.is_set()

@@ -28,6 +28,7 @@ import numpy as np
 import trio
 
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import RunMode
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import ZERO, Account, Instrument, OrderType
 from kamou.errors import UnreachableError
@@ -57,7 +58,7 @@ RUNS = 200
 CENT = D("0.01")
 
 SETTINGS = Settings(
-    mode="backtest",
+    mode=RunMode.BACKTEST,
     cycle=CycleSettings(period_s=300, timeframe_s=300, shards=1),
     # The product's limits, except those that would keep it from trading often enough.
     risk=attrs.evolve(

@@ -40,21 +40,27 @@ LIMITS = (
     _without(
         "the daily budget",
         "daily_budget",
-        '"day_budget": ',
+        "SizeLimit.DAY_BUDGET: ",
         HardRule.ADMISSION,
         "narrow_day_budget",
     ),
-    _without("open risk", "open_risk", '"open_risk": ', HardRule.OPEN_RISK, "narrow_open_risk"),
-    _without("the cluster", "cluster", 'risks["cluster"] = ', HardRule.CLUSTER, "narrow_cluster"),
-    _without("the shock", "shock", '"shock": ', HardRule.SHOCK, "narrow_shock"),
+    _without(
+        "open risk", "open_risk", "SizeLimit.OPEN_RISK: ", HardRule.OPEN_RISK, "narrow_open_risk"
+    ),
+    _without(
+        "the cluster", "cluster", "risks[SizeLimit.CLUSTER] = ", HardRule.CLUSTER, "narrow_cluster"
+    ),
+    _without("the shock", "shock", "SizeLimit.SHOCK: ", HardRule.SHOCK, "narrow_shock"),
     _without(
         "total notional",
         "notional_total",
-        '"notional_total": ',
+        "SizeLimit.NOTIONAL_TOTAL: ",
         HardRule.NOTIONAL,
         "narrow_notional",
     ),
-    _without("total margin", "margin_total", '"margin_total": ', HardRule.MARGIN, "narrow_margin"),
+    _without(
+        "total margin", "margin_total", "SizeLimit.MARGIN_TOTAL: ", HardRule.MARGIN, "narrow_margin"
+    ),
     counts(
         name="entries of an hour are not counted",
         old="    rate.entries_per_hour,\n",

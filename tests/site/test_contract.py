@@ -11,6 +11,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
+from kamou.core.kinds import RunMode
 from kamou.http.limits import Limits
 from kamou.simulator.simulated_site import Fate, Script, SimulatedSites
 from kamou.site.port import Launch
@@ -21,7 +22,7 @@ from tests.site.site_contract import Bench, SiteProcessContract
 HANDOVER = SiteHandover(
     database="absent.sqlite3",
     socket=0,
-    mode="demo",
+    mode=RunMode.DEMO,
     currency="USDT",
     gate="assumed",
     pricing_markdown="",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kamou.core.kinds import RunMode
 from kamou.errors import ConfigurationError
 from kamou.http.limits import Limits
 from kamou.site.process_protocol import (
@@ -31,7 +32,7 @@ HANDOVERS = st.builds(
     SiteHandover,
     database=st.text(st.characters(codec="utf-8"), max_size=50),
     socket=st.integers(0, 1_000),
-    mode=st.sampled_from(["demo", "paper", "live"]),
+    mode=st.sampled_from(list(RunMode)),
     currency=st.just("USDT"),
     gate=st.just("assumed"),
     pricing_markdown=st.text(st.characters(codec="utf-8"), max_size=50),

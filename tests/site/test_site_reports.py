@@ -13,6 +13,7 @@ from kamou.commands.status_text import system_blocks
 from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
 from kamou.operator.metrics import exposition
+from kamou.operator.phases import RunPhase
 from kamou.runs.operator_actions import CurrentRun
 from tests.site.sites import Recorder, make_health
 from tests.site.test_health import BEAT
@@ -39,21 +40,21 @@ class Tree:
 FAILED = SiteFailed(at_ms=1, trouble="crashed")
 
 
-@pytest.mark.parametrize("phase", ["starting", "fast-forward", "replayed", "stopping"])
+@pytest.mark.parametrize("phase", sorted(set(RunPhase) - {RunPhase.TRADING}))
 def test_site_events_are_journalled_only_in_the_phase_trading(
-    phase: str,
+    phase: RunPhase,
 ) -> None:
     tree: Any = Tree()
     assert not CurrentRun(phase=phase).record_event(FAILED)
     assert not CurrentRun(phase=phase, tree=tree).record_event(FAILED)
     assert not tree.journal.taken
-    assert CurrentRun(phase="trading", tree=tree).record_event(FAILED)
+    assert CurrentRun(phase=RunPhase.TRADING, tree=tree).record_event(FAILED)
     assert list(tree.journal.taken) == [FAILED]
 
 
 def test_on_a_full_disk_a_site_event_is_lost_without_an_error() -> None:
     tree: Any = Tree(Journal(full=True))
-    assert not CurrentRun(phase="trading", tree=tree).record_event(FAILED)
+    assert not CurrentRun(phase=RunPhase.TRADING, tree=tree).record_event(FAILED)
 
 
 async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> None:

@@ -6,7 +6,16 @@ from decimal import Decimal as D
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict, RunEnd
+from kamou.core.kinds import (
+    ExitReason,
+    FillReason,
+    FillSource,
+    IncomeKind,
+    RefinerVerdict,
+    RunEnd,
+    RunMode,
+    SizeLimit,
+)
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -74,7 +83,7 @@ def make_plan(permit_id: str = PERMIT) -> Plan:
         leverage=3,
         risk=D("18.5"),
         notional=D("1000.00"),
-        bound_by="exposure",
+        bound_by=SizeLimit.EXPOSURE,
         hold_ms=86_400_000,
         planned_at_ms=CYCLE_MS + 2_000,
         expires_at_ms=CYCLE_MS + 32_000,
@@ -156,7 +165,7 @@ def make_run_start(run_number: int, at_ms: int) -> e.RunStarted:
     return e.RunStarted(
         at_ms=at_ms,
         run_number=run_number,
-        mode="demo",
+        mode=RunMode.DEMO,
         version="1",
         config_digest="c0ffee",
         config_json="{}",

@@ -161,7 +161,9 @@ def test_totals_and_sums_by_strategy_count_all_trades(events: list[e.Event]) -> 
             planned = [trade.r_multiple for trade in own if trade.r_multiple is not None]
             assert sums.r == pytest.approx(float(sum(planned)))
             assert sums.with_r == len(planned)
-            for outcome, kept in (("win", won), ("loss", [t for t in own if t not in won])):
+            lost = [trade for trade in own if trade not in won]
+            of = queries.TradeOutcome
+            for outcome, kept in ((of.WIN, won), (of.LOSS, lost)):
                 assert queries.count_trades(
                     connection, queries.TradeFilter(strategy=name, outcome=outcome)
                 ) == len(kept)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import HOUR_MS, MINUTE_MS
-from kamou.core.kinds import RunEnd
+from kamou.core.kinds import RunEnd, RunMode
 from kamou.data_directory.folder import MEMORY
 from kamou.settings.table import settings_table
 from kamou.store import as_of, database, queries
@@ -37,7 +37,7 @@ def make_run_start(run_number: int, at_ms: int, period_s: int = 300) -> RunStart
     return RunStarted(
         at_ms=at_ms,
         run_number=run_number,
-        mode="demo",
+        mode=RunMode.DEMO,
         version="1",
         config_digest=f"d{period_s}",
         config_json=json.dumps({"cycle.period_s": period_s}),

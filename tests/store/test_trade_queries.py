@@ -45,10 +45,13 @@ def test_trades_are_paged_newest_first_and_filtered(
     assert ids(
         symbol="BTCUSDT", strategy="b", before=queries.query_trades(connection)[0].cursor
     ) == ["t3"]
-    assert ids(outcome="win") == ["t5", "t4", "t3"]
-    assert ids(outcome="loss") == ["t2", "t1", "t0"]
-    assert queries.count_trades(connection, queries.TradeFilter(outcome="loss")) == 3
-    lost = queries.TradeFilter(symbol="BTCUSDT", outcome="loss")
+    assert ids(outcome=queries.TradeOutcome.WIN) == ["t5", "t4", "t3"]
+    assert ids(outcome=queries.TradeOutcome.LOSS) == ["t2", "t1", "t0"]
+    assert (
+        queries.count_trades(connection, queries.TradeFilter(outcome=queries.TradeOutcome.LOSS))
+        == 3
+    )
+    lost = queries.TradeFilter(symbol="BTCUSDT", outcome=queries.TradeOutcome.LOSS)
     assert queries.count_trades(connection, lost) == 1
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kamou.core.kinds import RunMode
 from kamou.store import database
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -39,7 +40,7 @@ def empty_record(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def demo() -> Site:
-    return Site(mode="demo", assumed_live=True)
+    return Site(mode=RunMode.DEMO, assumed_live=True)
 
 
 @pytest.fixture

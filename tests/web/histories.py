@@ -16,6 +16,7 @@ from kamou import ids
 from kamou.app import SystemInputs, compose
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import RunMode
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -43,7 +44,7 @@ LOWER_LIMITS = attrs.evolve(
     SIMULATED.risk, entries_per_strategy_hour=20, reentries_per_symbol_day=1
 )
 SETTINGS = Settings(
-    mode="demo",
+    mode=RunMode.DEMO,
     cycle=CycleSettings(period_s=900, timeframe_s=900, shards=1),
     risk=SIMULATED.risk,
     veto=SIMULATED.veto,

@@ -10,7 +10,15 @@ from random import Random
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict
+from kamou.core.kinds import (
+    ExitReason,
+    FillReason,
+    FillSource,
+    IncomeKind,
+    RefinerVerdict,
+    RunMode,
+    SizeLimit,
+)
 from kamou.core.model import (
     Candidate,
     Figure,
@@ -265,7 +273,7 @@ def _started(run_number: int, at_ms: int, digest: str, reason: str) -> e.Event:
     return e.RunStarted(
         at_ms=at_ms,
         run_number=run_number,
-        mode="demo",
+        mode=RunMode.DEMO,
         version="1",
         config_digest=digest,
         config_json='{"cycle.period_s":3600}',
@@ -308,7 +316,7 @@ def _plan(candidate: Candidate, at_ms: int, entry: D, stop: D, target: D, size: 
         leverage=3,
         risk=D("98.40"),
         notional=entry * size,
-        bound_by="risk",
+        bound_by=SizeLimit.RISK,
         hold_ms=DAY_MS,
         planned_at_ms=at_ms + 15,
         expires_at_ms=at_ms + 30_000,

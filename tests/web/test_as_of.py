@@ -16,7 +16,7 @@ from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.core.kinds import RefinerVerdict
+from kamou.core.kinds import RefinerVerdict, RunMode
 from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -89,7 +89,7 @@ def later(path: Path) -> list[e.Event]:
         e.RunStarted(
             at_ms=at_ms + HOUR_MS,
             run_number=3,
-            mode="demo",
+            mode=RunMode.DEMO,
             version="1",
             config_digest="e" * 64,
             config_json='{"cycle.period_s":300}',

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kamou.core.kinds import RunMode
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 from tests.site_client import Client, inline
@@ -35,7 +36,7 @@ async def test_figures_are_shown_from_the_counts_that_how_it_works_names(
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=days, trades_per_day=a_day, outage_day=None)
-    async with client(PublicSite(path, Site(mode="demo"), runner=inline)) as http:
+    async with client(PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)) as http:
         found = (await http.get("/results.json")).json()
         page = unescape((await http.get("/results")).text)
         words = re.sub(r"\s+", " ", unescape((await http.get("/how-it-works")).text))

@@ -17,6 +17,7 @@ from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
+from kamou.core.kinds import RunMode
 from kamou.core.model import Figure, TradingState
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
@@ -51,7 +52,7 @@ def started(at: float, run_number: int) -> RunStarted:
     return RunStarted(
         at_ms=hour(at),
         run_number=run_number,
-        mode="demo",
+        mode=RunMode.DEMO,
         version="1",
         config_digest="d" * 64,
         config_json="{}",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamou.core.book.events import RunStarted
+from kamou.core.kinds import RunMode
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.store.latest_run import latest_run
@@ -16,7 +17,7 @@ from kamou.web.site import ASSUMED_GATE, Site
 from tests.site_client import Client, inline
 
 
-def started(mode: str, gate: str, run_number: int = 1) -> RunStarted:
+def started(mode: RunMode, gate: str, run_number: int = 1) -> RunStarted:
     return RunStarted(
         at_ms=1_767_312_000_000 + run_number,
         run_number=run_number,
@@ -37,7 +38,7 @@ def write(path: Path, *runs: RunStarted) -> None:
 async def test_pages_of_an_empty_journal_are_served_and_results_has_the_mode_given_to_the_site(
     empty_record: Path, client: Client
 ) -> None:
-    given = Site(mode="paper", currency="USDT", assumed_live=True)
+    given = Site(mode=RunMode.PAPER, currency="USDT", assumed_live=True)
     async with client(PublicSite(empty_record, given, runner=inline)) as http:
         for path in ("/", "/results", "/results.json", "/trades", "/how-it-works", "/pricing"):
             assert (await http.get(path)).status_code == 200
@@ -49,10 +50,10 @@ async def test_pages_of_an_empty_journal_are_served_and_results_has_the_mode_giv
 async def test_the_first_run_changes_mode_gate_and_currency_of_results_without_a_site_restart(
     empty_record: Path, client: Client, gate: str
 ) -> None:
-    public = PublicSite(empty_record, Site(mode="demo", assumed_live=True), runner=inline)
+    public = PublicSite(empty_record, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
     async with client(public) as http:
         assert "Demo: simulated market" in (await http.get("/results")).text
-        write(empty_record, started("paper", gate))
+        write(empty_record, started(RunMode.PAPER, gate))
         page = (await http.get("/results")).text
         found = (await http.get("/results.json")).json()
     assert "Paper: real market data, simulated money" in page
@@ -65,7 +66,9 @@ def test_the_latest_run_is_none_in_an_empty_journal_and_else_the_newest_one(
 ) -> None:
     with closing(database.open_reader(empty_record)) as reader:
         assert latest_run(reader) is None
-        write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))
+        write(
+            empty_record, started(RunMode.DEMO, "assumed"), started(RunMode.DEMO, "arithmetic", 2)
+        )
         found = latest_run(reader)
         assert found is not None
         assert (found.run_number, found.gate) == (2, "arithmetic")

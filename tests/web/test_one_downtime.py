@@ -10,6 +10,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.kinds import RunMode
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
@@ -29,7 +30,7 @@ def closed(at_ms: int) -> e.CycleClosed:
 
 async def shown(path: Path, client: Client) -> tuple[int, int, int]:
     """Return the number of downtime bands, the legend's count and the list's length."""
-    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         page = (await http.get("/results")).text
         document = (await http.get("/results.json")).json()
@@ -81,7 +82,7 @@ async def test_an_interval_of_the_curve_that_two_downtimes_share_keeps_the_band_
 
 async def band_of(path: Path, client: Client) -> str:
     """Return the path of the downtime bands in the first chart."""
-    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         found = re.search(r'<path class="band down" d="([^"]+)"', (await http.get("/results")).text)
     site.close()

@@ -12,7 +12,7 @@ import trio
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
-from kamou.core.kinds import RunEnd
+from kamou.core.kinds import RunEnd, RunMode
 from kamou.errors import ConfigurationError
 from kamou.site.process_protocol import read_pricing
 from kamou.store.database import open_reader, open_writer
@@ -285,7 +285,7 @@ async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
     empty_record: Path, client: Client
 ) -> None:
     text = "# Plans\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>x</script> [y](javascript:x)"
-    app = PublicSite(empty_record, Site(mode="paper", pricing_markdown=text), runner=inline)
+    app = PublicSite(empty_record, Site(mode=RunMode.PAPER, pricing_markdown=text), runner=inline)
     async with client(app) as http:
         page = (await http.get("/pricing")).text
     assert "<h1>Plans</h1>" in page
@@ -308,13 +308,13 @@ def test_a_pricing_file_is_read_and_a_missing_one_is_an_error_with_its_setting(
 
 
 def test_only_a_demo_with_the_assumed_gate_has_a_notice_of_it() -> None:
-    assert Site(mode="demo").banner == "Demo: simulated market and simulated money."
-    assert not any("gate" in notice for notice in Site(mode="demo").notices)
-    assert any("gate" in notice for notice in Site(mode="demo", assumed_live=True).notices)
+    assert Site(mode=RunMode.DEMO).banner == "Demo: simulated market and simulated money."
+    assert not any("gate" in notice for notice in Site(mode=RunMode.DEMO).notices)
+    assert any("gate" in notice for notice in Site(mode=RunMode.DEMO, assumed_live=True).notices)
 
 
 async def test_a_live_site_has_no_demo_banner(empty_record: Path, client: Client) -> None:
-    async with client(PublicSite(empty_record, Site(mode="live"), runner=inline)) as http:
+    async with client(PublicSite(empty_record, Site(mode=RunMode.LIVE), runner=inline)) as http:
         page = (await http.get("/how-it-works")).text
     assert "simulated" not in page.replace("simulated or real", "")
     assert 'class="mode"' in page

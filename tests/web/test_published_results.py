@@ -10,6 +10,7 @@ import pytest
 
 from kamou.core.book.events import DayOpened
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import RunMode
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX
@@ -134,7 +135,7 @@ async def test_a_month_with_an_unknown_midnight_is_not_complete(
 ) -> None:
     path = tmp_path / "missed.sqlite3"
     write_record(path, trades_per_day=1, outage_day=missed_day, down_days=2)
-    found = await results_of(PublicSite(path, Site(mode="demo"), runner=inline), client)
+    found = await results_of(PublicSite(path, Site(mode=RunMode.DEMO), runner=inline), client)
     assert [row["month"] for row in found["months"]] == ["2025-07", "2025-08", "2025-09"]
     assert [row["complete"] for row in found["months"]] == [False, False, False]
 

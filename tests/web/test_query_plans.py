@@ -14,7 +14,7 @@ import pytest
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
-from kamou.core.kinds import RunEnd
+from kamou.core.kinds import RunEnd, RunMode
 from kamou.store import database, public_queries, queries
 from kamou.store.day_rows import add_up_open_row
 from kamou.store.journal import JournalWriter
@@ -83,7 +83,7 @@ def asked(
     reader: sqlite3.Connection, memo: Memo, *, trade_id: str
 ) -> dict[str, Callable[[], object]]:
     """Return a function for every page of the routes with the parameters it reads."""
-    site = Site(mode="demo")
+    site = Site(mode=RunMode.DEMO)
     templates = load_templates(site)
     middle = queries.query_trades(reader, limit=40)[-1].cursor
     place = f"{middle.closed_at_ms}-{middle.rowid}"

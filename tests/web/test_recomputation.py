@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from kamou.core.codes import StateReason
+from kamou.core.kinds import RunMode
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.store import as_of
 from kamou.store.database import open_reader
@@ -149,7 +150,7 @@ async def test_every_figure_equals_an_independent_recomputation_from_the_venues_
     traded: RecordedMarket, tmp_path: Path, client: Client
 ) -> None:
     journal = tmp_path / "kamou.sqlite3"
-    site = PublicSite(journal, Site(mode="demo", assumed_live=True), runner=inline)
+    site = PublicSite(journal, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
     async with client(site) as http:
         document = (await http.get("/results.json")).json()
         pages = [(await http.get(path)).text for path in ("/results", "/", "/days", "/trades")]

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
-from kamou.core.kinds import ExitReason, FillSource
+from kamou.core.kinds import ExitReason, FillSource, RunMode
 from kamou.core.model import FillReport, Intent, OrderRole, OrderType
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -118,7 +118,7 @@ def _second_part(
 
 async def page_of(path: Path, trade_id: str, client: Client) -> tuple[dict[str, Any], str]:
     """Return a trade's document and its page."""
-    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
     address = f"/trades/{trade_id}"
     async with client(site) as http:
         document = (await http.get(address, headers={"accept": "application/json"})).json()

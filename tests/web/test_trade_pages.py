@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from kamou.core.book.events import TradeClosed
@@ -15,7 +16,7 @@ from kamou.core.kinds import ExitReason
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.queries import TradeFilter, query_trades
+from kamou.store.queries import TradeFilter, TradeOutcome, query_trades
 from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
@@ -41,8 +42,8 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
     public: PublicSite, client: Client, record: Path, query: str
 ) -> None:
     chosen = dict(part.split("=") for part in query.split("&") if part)
-    filters = {name: value for name, value in chosen.items() if value}
-    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), TradeFilter(**filters))]
+    filters = msgspec.convert({k: value for k, value in chosen.items() if value}, TradeFilter)
+    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), filters)]
     address: str | None = f"/trades?{query}"
     seen: list[list[str]] = []
     last = ""
@@ -97,7 +98,9 @@ async def test_a_page_of_trades_that_does_not_exist_is_not_found(
 async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
     public: PublicSite, client: Client, record: Path
 ) -> None:
-    lost = query_trades(open_reader(record), TradeFilter(strategy="oi_momentum", outcome="loss"))
+    lost = query_trades(
+        open_reader(record), TradeFilter(strategy="oi_momentum", outcome=TradeOutcome.LOSS)
+    )
     async with client(public) as http:
         page = await http.get("/trades?strategy=oi_momentum&outcome=loss")
         none = await http.get("/trades?symbol=NOPE")

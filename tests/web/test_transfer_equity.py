@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kamou.core.kinds import RunMode
 from kamou.venue.engine import Engine
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -54,7 +55,7 @@ async def test_the_equity_before_a_transfer_within_a_bar_is_that_of_the_account(
     stated: dict[int, Decimal], tmp_path: Path, client: Client
 ) -> None:
     journal = tmp_path / "kamou.sqlite3"
-    site = PublicSite(journal, Site(mode="demo", assumed_live=True), runner=inline)
+    site = PublicSite(journal, Site(mode=RunMode.DEMO, assumed_live=True), runner=inline)
     async with client(site) as http:
         document = (await http.get("/results.json")).json()
     shown = {row["at_ms"]: Decimal(row["equity_before"]) for row in document["transfers"]}

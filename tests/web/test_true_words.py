@@ -15,7 +15,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.core.kinds import ExitReason, IncomeKind
+from kamou.core.kinds import ExitReason, IncomeKind, RunMode
 from kamou.core.model import Income, OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -72,7 +72,7 @@ def changed(at_ms: int, before: TradingState, after: TradingState, reason: str) 
 
 
 async def page(path: Path, client: Client, address: str = "/results") -> str:
-    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         found = re.sub(r"\s+", " ", unescape((await http.get(address)).text))
     site.close()
@@ -176,7 +176,7 @@ async def test_only_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     assert f'<td class="text more">{said.removeprefix("ended by ")}</td>' in await page(
         record, client, "/trades"
     )
-    site = PublicSite(record, Site(mode="demo"), runner=inline)
+    site = PublicSite(record, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         document = (await http.get("/trades/later", headers={"accept": "application/json"})).json()
     site.close()

@@ -12,7 +12,7 @@ import pytest
 
 from kamou.core.book.events import TradeClosed
 from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.core.kinds import ExitReason
+from kamou.core.kinds import ExitReason, RunMode
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
@@ -80,7 +80,7 @@ async def test_an_interval_over_fewer_trades_than_its_figure_shows_how_many_trad
     old = [trade for trade in closed if trade.closed_at_ms < START_MS + DAYS * DAY_MS]
     low, high = by_wilson(sum(trade.pnl_net > 0 for trade in old), len(old))
     share = f"{100 * sum(trade.pnl_net > 0 for trade in closed) / total:.1f}%"
-    async with client(PublicSite(newer_trades, Site(mode="demo"), runner=inline)) as http:
+    async with client(PublicSite(newer_trades, Site(mode=RunMode.DEMO), runner=inline)) as http:
         page = (await http.get("/results")).text
     figures = page.partition('<table class="figures">')[2].partition("</table>")[0]
     rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", figures, re.DOTALL)]
@@ -114,6 +114,6 @@ async def test_an_interval_over_all_trades_of_its_figure_shows_no_second_count(
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=DAYS, trades_per_day=A_DAY, outage_day=None)
-    async with client(PublicSite(path, Site(mode="demo"), runner=inline)) as http:
+    async with client(PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)) as http:
         page = (await http.get("/results")).text
     assert "closed trades on complete days</small>" not in page

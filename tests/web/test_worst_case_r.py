@@ -18,6 +18,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.kinds import RunMode
 from kamou.messages.codec import decode
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
@@ -73,7 +74,7 @@ def recomputed(path: Path) -> dict[str, float | None]:
 
 async def published(path: Path, client: Client) -> list[dict[str, Any]]:
     """Return every trade of ``/trades`` as JSON, newest first."""
-    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
     made: list[dict[str, Any]] = []
     address: str | None = "/trades"
     async with client(site) as http:
@@ -136,7 +137,7 @@ async def test_a_partly_filled_entry_counts_its_share_of_the_worst_case_after_a_
     (found,) = await published(half_filled, client)
     assert found["contract_size"] == "0.5"
     assert found["worst_case_r"] == -0.5  # -12.30 / (98.40 x 10 / 40)
-    site = PublicSite(half_filled, Site(mode="demo"), runner=inline)
+    site = PublicSite(half_filled, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         address = f"/trades/{found['trade_id']}"
         alone = (await http.get(address, headers=JSON)).json()["trade"]
@@ -200,7 +201,7 @@ async def test_a_trade_without_r_has_no_worst_case_r(half_filled: Path, client: 
         connection.commit()
     (found,) = await published(half_filled, client)
     assert found["worst_case_r"] is None
-    site = PublicSite(half_filled, Site(mode="demo"), runner=inline)
+    site = PublicSite(half_filled, Site(mode=RunMode.DEMO), runner=inline)
     async with client(site) as http:
         page = unescape((await http.get(f"/trades/{found['trade_id']}")).text)
         assert f'<dt>Net over worst case</dt><dd class="flat">{DASH}</dd>' in page

@@ -12,7 +12,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict, RunEnd
+from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict, RunEnd, RunMode
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -49,7 +49,7 @@ class Event:
 @attrs.frozen(kw_only=True)
 class RunStarted(Event):
     run_number: int
-    mode: str
+    mode: RunMode
     version: str
     config_digest: str
     config_json: str

@@ -13,7 +13,7 @@ import attrs
 from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade, r_multiple
-from kamou.core.model import OrderRole
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, Side
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,7 @@ class PositionStatus:
     """
 
     symbol: str
-    side: str  # long | short
+    side: Side
     strategy: str
     quantity: Decimal  # contracts, > 0
     quantity_base: Decimal  # contracts x contract size
@@ -41,7 +41,7 @@ class PositionStatus:
     mark_at_ms: int | None
     stop_price: Decimal | None  # trigger price of the closing stop; None: no stop
     stop_quantity: Decimal | None  # contracts of the confirmed stop; None: no confirmed stop
-    stop_status: str | None  # order state of the stop; None: the book has no such order
+    stop_status: OrderStatus | None  # order state of the stop; None: the book has no such order
     stop_confirmed: bool  # True: a confirmed stop covers all open contracts
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
     unprotected_since_ms: int | None  # None while a confirmed stop covers the position
@@ -57,13 +57,13 @@ class PendingEntry:
     """Status of an entry order that may still fill, or has unrecorded fills."""
 
     symbol: str
-    side: str  # buy | sell
+    side: OrderSide
     strategy: str  # empty: unknown
-    type: str  # an ``OrderType``
+    type: OrderType
     quantity: Decimal  # contracts
     filled: Decimal  # contracts
     limit_price: Decimal | None
-    status: str  # an ``OrderStatus``
+    status: OrderStatus
     intended_at_ms: int
 
 

@@ -14,6 +14,7 @@ import attrs
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import GapBuffer
 from kamou.core.day import Day
+from kamou.core.kinds import RiskPart
 from kamou.core.model import (
     Account,
     Instrument,
@@ -186,15 +187,15 @@ class ReviewContext:
         return self.units * max(self.plan.entry_price, self.plan.limit_price, quote.mark, touch)
 
     @cached_property
-    def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
+    def risk_parts(self) -> tuple[tuple[RiskPart, Decimal], ...]:
         """Worst case by cause, money. It does not use ``unit_loss``, so it checks sizing."""
         c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
         distance = abs(entry - stop)
         fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)
         return (
-            ("price", distance * self.units),
-            ("costs", (fees + c.funding * entry) * self.units),
-            ("gap", self.gap * distance * self.units),
+            (RiskPart.PRICE, distance * self.units),
+            (RiskPart.COSTS, (fees + c.funding * entry) * self.units),
+            (RiskPart.GAP, self.gap * distance * self.units),
         )
 
     @cached_property

@@ -30,7 +30,7 @@ class CurrentEquity:
     exit_costs: Decimal  # money: fee and slippage of closing all positions at the marks
     account_at_ms: int  # venue's time of the account read; 0: none
     marks_at_ms: int | None  # of the oldest sound mark of a position; None without one
-    unknown: str = ""  # in words, a change that the figures may lack; empty: none
+    unknown: str | None = None  # in words, a change that the figures may lack; None: none
 
     @property
     def sizing_equity(self) -> Decimal:
@@ -105,8 +105,8 @@ def current_equity(
     )
 
 
-def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
-    """Return in words the change that the figures may lack, or an empty text."""
+def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str | None:
+    """Return in words the change that the figures may lack, or None."""
     if not account_at_ms:
         return "the account was never read"
     if book.account.unexplained_ms >= account_at_ms:
@@ -117,4 +117,4 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
         held = sorted(t.symbol for t in trades if t.opened_at_ms < hour_ms)
         if held:
             return f"funding of the last full hour on {','.join(held)}"
-    return ""
+    return None

@@ -14,6 +14,7 @@ import attrs
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import GapBuffer
 from kamou.core.book.trades import OpenTrade
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.risk.equity import CurrentEquity, exit_rate
 from kamou.core.risk.limits import RiskLimits, TradingParameters
@@ -170,19 +171,20 @@ def compute_headroom(
         book.account.margin_used + sum((t.margin for t in opened), ZERO) + exposure.margin_reserved
     )
     risks = {
-        "day_budget": budget - exposure.open_risk,
-        "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity
+        SizeLimit.DAY_BUDGET: budget - exposure.open_risk,
+        SizeLimit.OPEN_RISK: min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity
         - exposure.open_risk,
     }
     if not is_major(book.instruments.get(symbol)):
-        risks["cluster"] = limits.cluster_risk_max * sizing_equity - exposure.cluster[side]
+        risks[SizeLimit.CLUSTER] = limits.cluster_risk_max * sizing_equity - exposure.cluster[side]
     left = budget - exposure.reserved_costs
     notionals = {
-        "shock": left / limits.shock_move - exposure.net_notional[side] * side.sign,
-        "notional_total": limits.notional_total_max * sizing_equity - exposure.notional_total,
-        "margin_total": limits.margin_total_max * sizing_equity - margin,
+        SizeLimit.SHOCK: left / limits.shock_move - exposure.net_notional[side] * side.sign,
+        SizeLimit.NOTIONAL_TOTAL: limits.notional_total_max * sizing_equity
+        - exposure.notional_total,
+        SizeLimit.MARGIN_TOTAL: limits.margin_total_max * sizing_equity - margin,
     }
     return Headroom(
-        risks={name: max(ZERO, money) for name, money in risks.items()},
-        notionals={name: max(ZERO, money) for name, money in notionals.items()},
+        risks={limit: max(ZERO, money) for limit, money in risks.items()},
+        notionals={limit: max(ZERO, money) for limit, money in notionals.items()},
     )

@@ -132,7 +132,7 @@ def _figures(c: ReviewContext) -> tuple[Figure, ...]:
         "risk": format_percent(c.risk, c.sizing_equity),
         "gap_buffer": str(c.gap_buffer),
         "exposure": format_percent(c.notional, c.sizing_equity),
-        "bound_by": c.plan.bound_by,
+        "bound_by": str(c.plan.bound_by),
         "open_risk": format_percent(exposure.open_risk, c.sizing_equity),
         "day_lost": format_percent(c.day_loss, c.book.day.equity),
         "notional_total": format_percent(exposure.notional_total + c.notional, c.sizing_equity),

@@ -13,6 +13,7 @@ import attrs
 from kamou import ids
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
+from kamou.core.kinds import SizeLimit
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import (
     BPS_PER_UNIT,
@@ -86,14 +87,15 @@ def deny_without_headroom(
     headroom = _headroom_of(candidate, valuation, limits)
     held = valuation.exposure.notional.get(candidate.symbol, ZERO)
     left = {
-        "exposure": limits.exposure_per_symbol * fraction * valuation.now.sizing_equity - held,
+        SizeLimit.EXPOSURE: limits.exposure_per_symbol * fraction * valuation.now.sizing_equity
+        - held,
         **headroom.notionals,
     }
     if headroom.risk > 0 and min(left.values()) >= instrument.notional_min:
         return None
     bound = headroom.risks if headroom.risk <= 0 else left
-    bound_by = min(bound, key=lambda name: bound[name])
-    if bound_by == "exposure" and held == ZERO:
+    bound_by = min(bound, key=lambda limit: bound[limit])
+    if bound_by is SizeLimit.EXPOSURE and held == ZERO:
         return None  # no trade uses this limit: the account is too small
     # The risk of the smallest order is unknown without a quote, but above 0.
     needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min

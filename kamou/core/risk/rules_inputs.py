@@ -46,7 +46,7 @@ def account_fresh(c: ReviewContext) -> Denial | None:
     age_ms = c.now_ms - c.account.at_ms
     if age_ms > limit_ms:
         return make_denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms)
-    if c.account.wallet_balance.is_finite() and c.now.unknown:
+    if c.account.wallet_balance.is_finite() and c.now.unknown is not None:
         return make_denial(Deny.ACCOUNT_STALE, age_ms=age_ms, unknown=c.now.unknown)
     return None
 

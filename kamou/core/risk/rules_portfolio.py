@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from kamou.core.codes import Deny
+from kamou.core.kinds import RiskPart
 from kamou.core.model import ZERO, Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.denials import make_denial
@@ -17,16 +18,16 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
     """Deny if the risk of the trade exceeds its limit, which is hard rule 1.
 
     The figure ``bound_by`` names the first part of the risk with which the sum exceeds the limit.
-    It is ``plan`` if only the plan's own figure exceeds it.
+    It is ``PLAN`` if only the plan's own figure exceeds it.
     """
     limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:
         return None
-    total, over = ZERO, "plan"
-    for name, money in c.risk_parts:
+    total, over = ZERO, RiskPart.PLAN
+    for part, money in c.risk_parts:
         total += money
         if total > limit:
-            over = name
+            over = part
             break
     measured = {"gap_buffer": str(c.gap_buffer)} if c.gap_buffer.measured else {}
     return make_denial(

@@ -15,6 +15,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.codes import Deny
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import ZERO, Denial, Instrument, Side
 from kamou.core.risk.costs import TradeCosts
 from kamou.core.risk.denials import make_denial
@@ -27,8 +28,8 @@ ONE = Decimal(1)
 class Headroom:
     """Headroom of the portfolio's limits for one more trade, money, by limit."""
 
-    risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
-    notionals: Mapping[str, Decimal]  # notional_total | shock | margin_total
+    risks: Mapping[SizeLimit, Decimal]  # of those on risk
+    notionals: Mapping[SizeLimit, Decimal]  # of those on notional
 
     @property
     def risk(self) -> Decimal:
@@ -43,8 +44,8 @@ class Headroom:
     def scaled(self, share: Decimal) -> Headroom:
         """Return the headroom with every figure multiplied by ``share``, a fraction."""
         return Headroom(
-            risks={name: money * share for name, money in self.risks.items()},
-            notionals={name: money * share for name, money in self.notionals.items()},
+            risks={limit: money * share for limit, money in self.risks.items()},
+            notionals={limit: money * share for limit, money in self.notionals.items()},
         )
 
 
@@ -59,7 +60,7 @@ class Sized:
     margin: Decimal  # money
     leverage: int  # see ``highest_leverage``
     liquidation_price: Decimal
-    bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
+    bound_by: SizeLimit
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +73,7 @@ class UnsizedTrade:
     stop: Decimal
     costs: TradeCosts
     gap: Decimal  # gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``)
-    value_price: Decimal = ZERO  # the higher of mark price and touch; 0: not known
+    value_price: Decimal | None = None  # the higher of mark price and touch; None: not known
 
     @property
     def worth(self) -> Decimal:
@@ -80,7 +81,7 @@ class UnsizedTrade:
 
         A short may fill above its limit, and is then valued at the higher price.
         """
-        return max(self.entry, self.value_price)
+        return self.entry if self.value_price is None else max(self.entry, self.value_price)
 
 
 @attrs.frozen(kw_only=True)
@@ -151,8 +152,8 @@ def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) ->
     caps = _caps(trade, loss, allowance, limits)
     least = limits.budget_share_min * min(caps.values())  # headroom for less counts as 0
     left = _headroom(headroom, loss, worth)
-    caps |= {name: units if units >= least else ZERO for name, units in left.items()}
-    bound_by = min(caps, key=lambda name: caps[name])
+    caps |= {limit: units if units >= least else ZERO for limit, units in left.items()}
+    bound_by = min(caps, key=lambda limit: caps[limit])
     lots = caps[bound_by] // (instrument.contract_size * instrument.lot)
     contracts = lots * instrument.lot
     quantity = contracts * instrument.contract_size
@@ -162,7 +163,7 @@ def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) ->
         if headroom is not None and bound_by in left:
             unit = loss if bound_by in headroom.risks else worth  # money of one base unit
             return _exhausted(bound_by, left[bound_by], max(least, smallest), unit)
-        if bound_by == "exposure" and allowance.existing_notional > 0:
+        if bound_by is SizeLimit.EXPOSURE and allowance.existing_notional > 0:
             return _exhausted(bound_by, caps[bound_by], smallest, worth)
         return _too_small(contracts, notional, instrument, bound_by)
     return Sized(
@@ -183,7 +184,7 @@ def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
     return max(units, instrument.notional_min / worth)
 
 
-def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
+def _exhausted(bound_by: SizeLimit, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
     """Return the denial for a limit of which other trades leave too little.
 
     Args:
@@ -200,7 +201,7 @@ def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> 
 
 
 def _too_small(
-    contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: str
+    contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: SizeLimit
 ) -> Denial:
     return make_denial(
         Deny.QUANTITY_BELOW_MINIMUM,
@@ -214,7 +215,7 @@ def _too_small(
 
 def _caps(
     trade: UnsizedTrade, loss: Decimal, allowance: Allowance, limits: RiskLimits
-) -> dict[str, Decimal]:
+) -> dict[SizeLimit, Decimal]:
     """Return the base units that each limit of one trade allows.
 
     If several limits allow the same, ``bound_by`` names the first of them.
@@ -226,20 +227,20 @@ def _caps(
     fraction, sizing_equity = allowance.fraction, allowance.sizing_equity
     exposure = limits.exposure_per_symbol * fraction * sizing_equity
     return {
-        "risk": limits.risk_per_trade * fraction * sizing_equity / loss,
-        "exposure": (exposure - allowance.existing_notional) / worth,
-        "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
+        SizeLimit.RISK: limits.risk_per_trade * fraction * sizing_equity / loss,
+        SizeLimit.EXPOSURE: (exposure - allowance.existing_notional) / worth,
+        SizeLimit.QUANTITY_MAX: min(instrument.qty_max, limits.order_contracts_max)
         * instrument.contract_size,
-        "value_max": limits.order_value_max / worth,
+        SizeLimit.VALUE_MAX: limits.order_value_max / worth,
     }
 
 
-def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[str, Decimal]:
+def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[SizeLimit, Decimal]:
     """Return the headroom of each limit of the portfolio, in base units."""
     if headroom is None:
         return {}
-    left = {name: money / loss for name, money in headroom.risks.items()}
-    return left | {name: money / worth for name, money in headroom.notionals.items()}
+    left = {limit: money / loss for limit, money in headroom.risks.items()}
+    return left | {limit: money / worth for limit, money in headroom.notionals.items()}
 
 
 def _check(trade: UnsizedTrade, sizing_equity: Decimal) -> Denial | None:

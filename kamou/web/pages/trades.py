@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
+import attrs
 import msgspec
 from starlette.exceptions import HTTPException
 
 from kamou.http.responses import HTML, JSON
 from kamou.store import as_of, public_queries, queries
+from kamou.store.queries import TradeOutcome
 from kamou.store.rows import TradeCursor
 from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
@@ -20,7 +22,6 @@ PAGE_SIZE = 50  # rows; short enough to scroll on a telephone
 LISTED_SYMBOLS_MAX = 400  # in a list to choose from; with more symbols the page has a text field
 PATH, API_PATH = "/trades", "/api/v1/public/trades"
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
-OUTCOMES = ("win", "loss")
 DESCRIPTION = (
     "Every closed trade with its costs, net result and R, each followed back to the bar that"
     " caused it."
@@ -53,8 +54,7 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
     Raises:
         HTTPException: see ``render_json``.
     """
-    filters = _filters(request)
-    wanted = queries.TradeFilter(**filters)
+    wanted = _filters(request)
     before, after = _place(request, "before"), _place(request, "after")
     with public_queries.open_snapshot(request.reader) as reader:
         then = as_of.find_instant(reader)
@@ -76,7 +76,7 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
         raise HTTPException(404)
     more = len(found) > PAGE_SIZE
     has_newer, has_older = (more, True) if after else (before is not None, more)
-    chosen = {name: value or "" for name, value in filters.items()}
+    chosen = {name: value or "" for name, value in attrs.asdict(wanted).items()}
     page = TradesPage(
         trades=trades,
         total=total,
@@ -103,16 +103,23 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
     return RenderedPage(body=body, media_type=HTML)
 
 
-def _filters(request: PageRequest) -> dict[str, str | None]:
+def _filters(request: PageRequest) -> queries.TradeFilter:
     """Return the filters of ``query_trades``; None for a parameter without a value.
 
     Raises:
         HTTPException: 400 for an invalid ``outcome``.
     """
-    found = {name: request.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
-    if found["outcome"] not in (None, *OUTCOMES):
-        raise HTTPException(400, "outcome must be win or loss.")
-    return found
+    given = request.query.get("outcome")
+    try:
+        outcome = TradeOutcome(given) if given else None
+    except ValueError as error:
+        expected = f"outcome must be {TradeOutcome.WIN} or {TradeOutcome.LOSS}."
+        raise HTTPException(400, expected) from error
+    return queries.TradeFilter(
+        strategy=request.query.get("strategy") or None,
+        symbol=request.query.get("symbol") or None,
+        outcome=outcome,
+    )
 
 
 def _place(request: PageRequest, name: str) -> TradeCursor | None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kamou.core.kinds import RiskPart, SizeLimit
 from kamou.core.model import Plan, Side
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.governor import review_entry
@@ -113,7 +114,7 @@ def test_a_position_leaves_its_opposite_side_twice_its_notional_more_shock_headr
     other = Side.SHORT if held is Side.LONG else Side.LONG
     limits = RiskLimits(shock_move=D("0.1"))
     notionals = {
-        side: headroom_of(story, side=side, limits=limits).notionals["shock"]
+        side: headroom_of(story, side=side, limits=limits).notionals[SizeLimit.SHOCK]
         for side in (held, other)
     }
     assert notionals[other] - notionals[held] == 2 * 1000
@@ -151,7 +152,7 @@ def test_the_notional_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_ba
     limits = RiskLimits(notional_total_max=D(1))
     exposure = exposure_at(story, {"BTCUSDT": D(mid)})
     headroom = headroom_of(story, "SOLUSDT", exposure=exposure, now=now, limits=limits)
-    assert headroom.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
+    assert headroom.notionals[SizeLimit.NOTIONAL_TOTAL] == now.sizing_equity - 10 * D(mid)
 
 
 @pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
@@ -173,10 +174,10 @@ def test_a_review_computes_the_worst_case_of_longs_and_of_shorts_by_one_formula(
 ) -> None:
     parts = dict(review(story.book, plan("SOLUSDT", side)).risk_parts)
     stop = 100 - 3 * sign
-    assert parts["price"] == 10 * 3
-    assert parts["gap"] == 10 * 3 * GAP
+    assert parts[RiskPart.PRICE] == 10 * 3
+    assert parts[RiskPart.GAP] == 10 * 3 * GAP
     fees = D("0.0006") * (100 + stop) + D("0.0003") * (100 + stop)  # fee, spread and slippage
-    assert parts["costs"] == 10 * (fees + D("0.0003") * 100)  # and funding of 24 hours
+    assert parts[RiskPart.COSTS] == 10 * (fees + D("0.0003") * 100)  # and funding of 24 hours
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -203,7 +204,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
     story.grant(plan("DOTUSDT"))  # reserves 200 more
     headroom = headroom_of(story)
     q = equity_now(story.book).sizing_equity
-    assert headroom.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
+    assert headroom.notionals[SizeLimit.MARGIN_TOTAL] == D("0.8") * q - 70 - 200 - counted
 
 
 @pytest.mark.parametrize("side", list(Side))
@@ -214,7 +215,7 @@ def test_reserved_costs_lower_the_shock_headroom_of_both_sides_and_notional_that
     headroom = headroom_of(story, side=side)
     # On the other side the permit is no hedge, because its entry may not fill.
     taken = 1000 if side is Side.LONG else 0
-    assert headroom.notionals["shock"] == (400 - D("3.5")) / D("0.1") - taken
+    assert headroom.notionals[SizeLimit.SHOCK] == (400 - D("3.5")) / D("0.1") - taken
     assert headroom.risks == {"day_budget": 400 - 41, "open_risk": 400 - 41}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import apply_fill, open_trade, realized_gain
+from kamou.core.kinds import RiskPart
 from kamou.core.model import Figure, OrderSide, Quote, Side
 from kamou.core.risk.exposure import day_budget
 from kamou.core.risk.governor import review_entry
@@ -179,7 +180,9 @@ def test_the_margin_of_a_trade_counts_if_the_snapshot_is_newer_than_the_account_
 def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
     plain = review(story.book, plan())
     dear = review(story.book, plan(), funding_rate=D("0.001"))  # 10 bps per interval, not 1
-    assert dict(dear.risk_parts)["costs"] - dict(plain.risk_parts)["costs"] == D("2.7")
+    assert dict(dear.risk_parts)[RiskPart.COSTS] - dict(plain.risk_parts)[RiskPart.COSTS] == D(
+        "2.7"
+    )
 
 
 @given(

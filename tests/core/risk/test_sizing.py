@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.codes import Deny
+from kamou.core.kinds import SizeLimit
 from kamou.core.model import Denial, Side
 from kamou.core.risk.costs import ExpectedHold, TradeCosts, trade_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -69,8 +70,7 @@ def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> N
         limits=RiskLimits(leverage_max=int(str(leverage))),
     )
     assert isinstance(made, Sized)
-    per_unit = unit_loss(D(str(entry)), D(str(stop)), costs(slip=str(slip)), QUARTER)
-    assert per_unit == D(str(loss))
+    assert unit_loss(D(str(entry)), D(str(stop)), costs(slip=str(slip)), QUARTER) == D(str(loss))
     assert made.contracts == contracts
     assert made.notional == D(str(notional))
     assert made.risk == D(str(worst))
@@ -90,7 +90,8 @@ def test_a_size_below_the_minimum_is_denied_and_never_rounded_up() -> None:
 
 def headroom(risk: D, notional: D) -> Headroom:
     """Return a headroom of the daily budget and of the total notional."""
-    return Headroom(risks={"day_budget": risk}, notionals={"notional_total": notional})
+    risks, notionals = {SizeLimit.DAY_BUDGET: risk}, {SizeLimit.NOTIONAL_TOTAL: notional}
+    return Headroom(risks=risks, notionals=notionals)
 
 
 # Reference vectors "liq_isolated_linear": entry, leverage, maintenance rate, side -> price.
@@ -299,9 +300,8 @@ def test_a_symbol_whose_exposure_is_used_up_has_exhausted_its_headroom() -> None
     """The limit is 1,500 and 5,000 are held; the venue's smallest order is worth 10."""
     full = sized(existing_notional=D(5_000))
     assert isinstance(full, Denial)
-    assert str(full).startswith(
-        "RISK_HEADROOM_EXHAUSTED: bound_by=exposure left=-3500.00 needed=10.00"
-    )
+    said = "RISK_HEADROOM_EXHAUSTED: bound_by=exposure left=-3500.00 needed=10.00"
+    assert str(full).startswith(said)
 
 
 def test_a_quantity_is_too_small_if_an_unused_exposure_cap_is_below_the_smallest_order() -> None:
