@@ -21,6 +21,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
 from kamou.core.model import Candidate, Denial, Figure, Side
 from kamou.core.ranking.ranking import to_ranked
 from kamou.messages.codec import encode
@@ -54,6 +55,15 @@ def candidate(cycle_at_ms: int, rank: int) -> Candidate:
     )
 
 
+def vetoed(cycle_at_ms: int) -> VetoedCandidate:
+    return VetoedCandidate(
+        signal_id=f"{cycle_at_ms}.mean_reversion.SYN001USDT",
+        strategy="mean_reversion",
+        symbol="SYN001USDT",
+        denials=(Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),),
+    )
+
+
 def cycle(number: int) -> tuple[e.Event, ...]:
     """The four events of one quiet cycle; every third one closes a bar and has candidates."""
     at = START_MS + number * CYCLE_MS
@@ -71,14 +81,7 @@ def cycle(number: int) -> tuple[e.Event, ...]:
             late_shards=0,
             top=tuple(to_ranked(candidate(at, rank)) for rank in range(CANDIDATES)) if bar else (),
         ),
-        e.CandidateVetoed(
-            at_ms=at,
-            cause_id=f"cycle:{at}",
-            signal_id=f"{at}.mean_reversion.SYN001USDT",
-            strategy="mean_reversion",
-            symbol="SYN001USDT",
-            denials=(Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),),
-        ),
+        CandidatesVetoed(at_ms=at, cause_id=f"cycle:{at}", candidates=(vetoed(at),)),
         e.EquityRecorded(
             at_ms=at + 1,
             equity=mark,

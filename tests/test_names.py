@@ -56,6 +56,7 @@ USED_FROM_OUTSIDE = {
     # name: who calls or reads it
     "ACTIONS": "docs/codes.md is made from it",
     "REJECTIONS": "docs/codes.md is made from it",
+    "decisions": "tests/simulation/test_decisions_replayed.py computes them again",
     "nullable": "tests/store/test_table_rows.py compares the columns with the schema",
     "before_task_step": "Trio calls it on its instruments",
     "deadline_to_sleep_time": "Trio calls it on its clock",

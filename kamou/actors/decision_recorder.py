@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from kamou.core.book.candidate_events import DeniedEntry, EntriesDenied
 from kamou.core.book.decision_events import (
     AccountRead,
     EntriesDecided,
@@ -22,12 +23,13 @@ _Marks = dict[str, tuple[Decimal, int] | None]
 
 
 class DecisionRecorder:
-    """Recorder of a cycle's decisions that no event has yet."""
+    """Recorder of a cycle's decisions and denials that no event has yet."""
 
     def __init__(self, cause_id: str) -> None:
         self._cause_id = cause_id
         self._marks: _Marks | None = None  # of the newest decision that waits
         self._waiting: list[EntryDecision] = []
+        self._denied: list[DeniedEntry] = []
 
     def add(
         self,
@@ -71,6 +73,23 @@ class DecisionRecorder:
     def add_review(self, read: GovernorRead) -> None:
         """Add the governor's inputs to the decision that was added last."""
         self._waiting[-1] = self._waiting[-1]._replace(review=read)
+
+    def deny(self, denied: DeniedEntry) -> None:
+        """Add an entry that is denied without a review."""
+        self._denied.append(denied)
+
+    def take_denials(self) -> tuple[EntriesDenied, ...]:
+        """Return the event of the denials that wait, if any; they wait no longer."""
+        denied, self._denied = self._denied, []
+        if not denied:
+            return ()
+        return (
+            EntriesDenied(
+                at_ms=max(each.at_ms for each in denied),
+                cause_id=self._cause_id,
+                entries=tuple(denied),
+            ),
+        )
 
     def take(self, at_ms: int) -> tuple[EntriesDecided, ...]:
         """Return the event of the added decisions, if there are any, and forget them."""

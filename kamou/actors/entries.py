@@ -88,9 +88,12 @@ class Entries:
             return
         if self._clock.now_ms() >= message.expires_at_ms:
             self.waiting = None
+            recorder = DecisionRecorder(message.cause_id)
+            figures = (Figure(name="day", value="not open before the signal expired"),)
+            expired = Denial(code=Deny.NOT_RECONCILED, figures=figures)
             for signal in message.signals:
-                figures = (Figure(name="day", value="not open before the signal expired"),)
-                self._deny(signal.candidate, Denial(code=Deny.NOT_RECONCILED, figures=figures))
+                self._deny(signal.candidate, expired, recorder)
+            self._executor.journal.cast(*recorder.take_denials())
             return
         await self.take(message)
 
@@ -99,7 +102,8 @@ class Entries:
         try:
             await self._enter_in_turn(message, recorder)
         finally:
-            self._executor.journal.cast(*recorder.take(self._clock.now_ms()))
+            decided = recorder.take(self._clock.now_ms())
+            self._executor.journal.cast(*recorder.take_denials(), *decided)
 
     async def _enter_in_turn(self, message: SignalsRefined, recorder: DecisionRecorder) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
@@ -118,10 +122,10 @@ class Entries:
         if not executor.port.capabilities.attached_stop and (symbols := self._unprotected()):
             # If a stop needs a call of its own, open positions get theirs before a new entry.
             figures = (Figure(name="unprotected", value=symbols),)
-            self._deny(candidate, Denial(code=Deny.STOP_MISSING, figures=figures))
+            self._deny(candidate, Denial(code=Deny.STOP_MISSING, figures=figures), recorder)
             return
         if candidate.symbol not in executor.book.instruments:
-            self._deny(candidate, make_denial(Deny.DATA_INVALID, what="instrument"))
+            self._deny(candidate, make_denial(Deny.DATA_INVALID, what="instrument"), recorder)
             return
         full = deny_without_headroom(
             candidate,
@@ -130,7 +134,7 @@ class Entries:
             limits=self._parameters.limits,
         )
         if full is not None:
-            self._deny(candidate, full)
+            self._deny(candidate, full, recorder)
             return
         review = await self._plan(signal, recorder)
         if review is None:
@@ -140,6 +144,9 @@ class Entries:
             return  # the governor did not answer, and the executor has journalled a denial
         recorder.add_review(answer.read)
         if isinstance(answer.verdict, Approved):
+            if denials := recorder.take_denials():
+                # The commit of the intents writes them first; if it fails, they still wait.
+                executor.journal.cast(*denials)
             inputs = recorder.take(self._clock.now_ms())
             await executor.enter(review.plan, answer.verdict, inputs)
             await self._secure(candidate.symbol)
@@ -162,7 +169,7 @@ class Entries:
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
-            self._deny(candidate, deny_unusable_quote(quote))
+            self._deny(candidate, deny_unusable_quote(quote), recorder)
             return None
         valued, rate = self._value(quotes), self._funding.rates.get(candidate.symbol)
         grant = self._gate.is_live(candidate.strategy)
@@ -176,7 +183,7 @@ class Entries:
             funding_rate=rate,
         )
         if isinstance(plan, Denial):
-            self._deny(candidate, plan)
+            self._deny(candidate, plan, recorder)
             return None
         return ReviewEntry(
             cause_id=candidate.signal_id,
@@ -239,6 +246,6 @@ class Entries:
         if trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(symbol)
 
-    def _deny(self, candidate: Candidate, denial: Denial) -> None:
+    def _deny(self, candidate: Candidate, denial: Denial, recorder: DecisionRecorder) -> None:
         at_ms = self._clock.now_ms()
-        self._executor.deny(deny_candidate(candidate, FIRST_ATTEMPT, denial, at_ms))
+        recorder.deny(deny_candidate(candidate, FIRST_ATTEMPT, denial, at_ms))

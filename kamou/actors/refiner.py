@@ -11,7 +11,7 @@ import attrs
 
 from kamou.actors.base import Actor
 from kamou.actors.journal import Journal
-from kamou.core.book.events import CandidateRefined
+from kamou.core.book.candidate_events import CandidatesRefined, RefinedCandidate
 from kamou.core.kinds import RefinerVerdict
 from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
 from kamou.runtime.mailbox_sides import Outbox
@@ -23,8 +23,8 @@ FULL_SIZE = Decimal(1)
 class Refiner(Actor[CandidatesCleared]):
     """The actor that journals cleared candidates and sends them to the order manager.
 
-    Each candidate keeps its full size. The ``signal_id`` of its ``CandidateRefined`` event is the
-    cause of an entry's review.
+    Each candidate keeps its full size. The ``signal_id`` of a candidate in its
+    ``CandidatesRefined`` event is the cause of an entry's review.
     """
 
     name: str = attrs.field(init=False, default="refiner")
@@ -35,17 +35,18 @@ class Refiner(Actor[CandidatesCleared]):
         assert isinstance(message, CandidatesCleared), message
         now = self.clock.now_ms()
         self._journal.cast(
-            *(
-                CandidateRefined(
-                    at_ms=now,
-                    cause_id=message.cause_id,
-                    signal_id=candidate.signal_id,
-                    candidate=candidate,
-                    verdict=RefinerVerdict.OFF,
-                    size_multiplier=FULL_SIZE,
-                    reason_code="",
-                )
-                for candidate in message.candidates
+            CandidatesRefined(
+                at_ms=now,
+                cause_id=message.cause_id,
+                candidates=tuple(
+                    RefinedCandidate(
+                        candidate=candidate,
+                        verdict=RefinerVerdict.OFF,
+                        size_multiplier=FULL_SIZE,
+                        reason_code="",
+                    )
+                    for candidate in message.candidates
+                ),
             )
         )
         self._orders.put_nowait(

@@ -11,7 +11,8 @@ from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
-from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
+from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
+from kamou.core.book.events import CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Candidate, OrderRole, Quote
 from kamou.core.ranking.ranking import Ranking, merge_shards, to_ranked
@@ -142,22 +143,29 @@ class VetoActor(Actor[ShardRanked]):
     async def _clear(
         self, cycle_at_ms: int, candidates: Sequence[Candidate], events: list[Event]
     ) -> CandidatesCleared | None:
-        """Return the candidates without a veto, or None; append each veto to ``events``."""
+        """Return the candidates without a veto, or None; append the vetoes to ``events``."""
         context = await self._context(candidates)
         cleared: list[Candidate] = []
+        vetoed: list[VetoedCandidate] = []
         for candidate in candidates:
             denials = apply_vetoes(candidate, context, self._vetoes)
             if not denials:
                 cleared.append(candidate)
                 continue
-            events.append(
-                CandidateVetoed(
-                    at_ms=context.now_ms,
-                    cause_id=f"cycle:{cycle_at_ms}",
+            vetoed.append(
+                VetoedCandidate(
                     signal_id=candidate.signal_id,
                     strategy=candidate.strategy,
                     symbol=candidate.symbol,
                     denials=denials,
+                )
+            )
+        if vetoed:
+            events.append(
+                CandidatesVetoed(
+                    at_ms=context.now_ms,
+                    cause_id=f"cycle:{cycle_at_ms}",
+                    candidates=tuple(vetoed),
                 )
             )
         if not cleared:

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from kamou.core.book.events import CandidateVetoed, PermitDenied
+from kamou.core.book.candidate_events import CandidatesVetoed, EntriesDenied
+from kamou.core.book.events import PermitDenied
 from kamou.messages.codec import kind_of
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 from kamou.venue.violations import Violation
@@ -24,7 +25,12 @@ FILL, MONEY, TRADE, COUNTS, VIOLATION = range(1, 6)
 
 _TRADES = """SELECT closed_at_ms, opened_at_ms, entry_price, exit_price, stop_price, quantity,
     contract_size, fees, funding, pnl_net, r_multiple FROM trade"""
-_EVENTS = "SELECT count(*) FROM event WHERE kind = ?"
+_DENIALS = f"""SELECT
+    (SELECT count(*) FROM event WHERE kind = '{kind_of(PermitDenied)}')
+    + (SELECT coalesce(sum(json_array_length(CAST(body AS TEXT), '$.entries')), 0)
+        FROM event WHERE kind = '{kind_of(EntriesDenied)}')"""
+_VETOES = f"""SELECT coalesce(sum(json_array_length(CAST(body AS TEXT), '$.candidates')), 0)
+    FROM event WHERE kind = '{kind_of(CandidatesVetoed)}'"""
 
 
 def facts_digest(
@@ -59,11 +65,8 @@ def _facts(
     trades = [tuple(map(_number, row)) for row in reader.execute(_TRADES)]
     for trade in sorted(trades, key=_sort_key):
         yield TRADE, *trade
-    counts = (
-        reader.execute(_EVENTS, (kind_of(event),)).fetchone()[0]
-        for event in (PermitDenied, CandidateVetoed)
-    )
-    yield COUNTS, *counts
+    # Of single plans and candidates, however many events they are in.
+    yield COUNTS, *(reader.execute(query).fetchone()[0] for query in (_DENIALS, _VETOES))
     for violation in violations:
         yield VIOLATION, violation.at_ms
 

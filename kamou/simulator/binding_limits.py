@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import EntriesDenied
 from kamou.core.codes import Deny
 from kamou.core.kinds import SizeLimit
-from kamou.core.model import Plan
+from kamou.core.model import Denial, Plan
 
 
 class EntryCount(StrEnum):
@@ -38,16 +39,23 @@ SIZED = (Deny.RISK_HEADROOM_EXHAUSTED, Deny.QUANTITY_BELOW_MINIMUM)
 
 
 def binding_limits(event: e.Event) -> Iterator[SizeLimit | EntryCount]:
-    """Yield the limits that decided the size of a permit, or a denial."""
+    """Yield the limits that decided the size of a permit, or each denial of the event."""
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
     elif isinstance(event, e.PermitDenied):
-        for denial in event.denials:
-            figures = {figure.name: figure.value for figure in denial.figures}
-            if denial.code in SIZED and "bound_by" in figures:
-                yield SizeLimit(figures["bound_by"])
-            elif denial.code in BOUND:
-                yield BOUND[Deny(denial.code)]
+        yield from _limits_of(event.denials)
+    elif isinstance(event, EntriesDenied):
+        for entry in event.entries:
+            yield from _limits_of(entry.denials)
+
+
+def _limits_of(denials: Iterable[Denial]) -> Iterator[SizeLimit | EntryCount]:
+    for denial in denials:
+        figures = {figure.name: figure.value for figure in denial.figures}
+        if denial.code in SIZED and "bound_by" in figures:
+            yield SizeLimit(figures["bound_by"])
+        elif denial.code in BOUND:
+            yield BOUND[Deny(denial.code)]
 
 
 def is_bound_by_risk(plan: Plan) -> bool:

@@ -10,20 +10,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from kamou.core.book.events import (
-    CandidateRefined,
-    CandidateVetoed,
-    CycleClosed,
-    CycleRanked,
-    EquityRecorded,
-    PermitDenied,
-)
+from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
+from kamou.core.book.events import CycleClosed, CycleRanked, EquityRecorded, PermitDenied
 from kamou.core.kinds import IncomeKind, RefinerVerdict
 from kamou.core.model import ZERO, TradingState
 from kamou.messages.codec import kind_of
@@ -76,10 +70,11 @@ def find_instant(reader: sqlite3.Connection) -> AsOf:
     return NOW if seq is None or row is None else AsOf(at_ms=int(row[0]), seq=int(seq))
 
 
-_RANKED, _VETOED, _DENIED = kind_of(CycleRanked), kind_of(CandidateVetoed), kind_of(PermitDenied)
-_REFINED = kind_of(CandidateRefined)
+_RANKED, _VETOED = kind_of(CycleRanked), kind_of(CandidatesVetoed)
+_REFINED = kind_of(CandidatesRefined)
+_DENIED, _ENTRIES_DENIED = kind_of(PermitDenied), kind_of(EntriesDenied)
 _CYCLES = (_RANKED, kind_of(CycleClosed))
-_COUNTED = frozenset({*_CYCLES, _VETOED, _DENIED, _REFINED})
+_COUNTED = frozenset({*_CYCLES, _VETOED, _REFINED, _DENIED, _ENTRIES_DENIED})
 
 
 def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
@@ -94,20 +89,34 @@ def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
         (as_of.look_from_seq, as_of.at_ms),
     ).fetchall()
     later = [(kind, json.loads(body)) for kind, body in rows if kind in _COUNTED]
-    refused = sum(
-        kind == _DENIED or (kind == _REFINED and body["verdict"] == RefinerVerdict.REFUSE)
-        for kind, body in later
-    )
     ranked = [body for kind, body in later if kind == _RANKED]
     return attrs.evolve(
         totals,
         cycles=totals.cycles - _count_new_cycles(reader, as_of, later),
         candidates=totals.candidates - sum(body["candidates"] for body in ranked),
-        vetoed=totals.vetoed - sum(kind == _VETOED for kind, _ in later),
-        refused=totals.refused - refused,
+        vetoed=totals.vetoed - sum(_count_vetoed(kind, body) for kind, body in later),
+        refused=totals.refused - sum(_count_refused(kind, body, as_of) for kind, body in later),
         # By time of closing, as on every page: the event of an earlier trade may have a later time.
         trades=totals.trades - _count_closed_later(reader, as_of),
     )
+
+
+def _count_vetoed(kind: str, body: Mapping[str, Any]) -> int:
+    return len(body["candidates"]) if kind == _VETOED else 0
+
+
+def _count_refused(kind: str, body: Mapping[str, Any], as_of: AsOf) -> int:
+    """Count the refusals and denials of an event with a time after ``as_of``.
+
+    A denied entry has its own time.
+    """
+    if kind == _DENIED:
+        return 1
+    if kind == _ENTRIES_DENIED:
+        return sum(entry["at_ms"] > as_of.at_ms for entry in body["entries"])
+    if kind == _REFINED:
+        return sum(each["verdict"] == RefinerVerdict.REFUSE for each in body["candidates"])
+    return 0
 
 
 def _count_closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:

@@ -108,10 +108,10 @@ _DECISIONS = (
         size_multiplier TEXT NOT NULL) STRICT""",
     "CREATE INDEX signal_symbol ON signal (symbol, bar_closed_at_ms)",
     """CREATE TABLE refusal (
-        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, tier TEXT NOT NULL,
-        signal_id TEXT NOT NULL, strategy TEXT NOT NULL, symbol TEXT NOT NULL,
-        codes TEXT NOT NULL) STRICT""",
-    "CREATE INDEX refusal_symbol ON refusal (symbol, seq)",
+        seq INTEGER NOT NULL, number INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        tier TEXT NOT NULL, signal_id TEXT NOT NULL, strategy TEXT NOT NULL, symbol TEXT NOT NULL,
+        codes TEXT NOT NULL, PRIMARY KEY (seq, number)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX refusal_symbol ON refusal (symbol, seq, number)",
     """CREATE TABLE permit (
         permit_id TEXT PRIMARY KEY, signal_id TEXT NOT NULL, symbol TEXT NOT NULL,
         side TEXT NOT NULL, quantity TEXT NOT NULL, entry_price TEXT NOT NULL,
@@ -217,7 +217,7 @@ _FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for 
 
 JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "0012_instruments": (
+        "0013_candidates": (
             *_JOURNAL,
             *_SYSTEM,
             *_DECISIONS,

@@ -12,11 +12,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.day import DAY_MS
@@ -40,6 +41,7 @@ from kamou.store.state_history import LoneCommand, PeriodKind, begins_period
 from kamou.store.table_rows import (
     insert,
     insert_many,
+    insert_many_new,
     insert_new,
     make_row,
     select_one,
@@ -47,6 +49,7 @@ from kamou.store.table_rows import (
 )
 
 Projection = Callable[[sqlite3.Cursor, Any], None]
+RefusalEvent = CandidatesVetoed | EntriesDenied | e.PermitDenied
 NumberedProjection = Callable[[sqlite3.Cursor, int, Any], None]
 """A projection that also takes the event's sequence number."""
 
@@ -158,8 +161,23 @@ def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -
 # --- decisions -----------------------------------------------------------------
 
 
-def _make_refusal(seq: int, event: e.CandidateVetoed | e.PermitDenied) -> TierRefusal:
-    return make_row(TierRefusal, event, seq=seq, tier=REFUSAL_TIERS[type(event)])
+def _make_refusals(seq: int, event: RefusalEvent) -> list[TierRefusal]:
+    tier, at_ms = REFUSAL_TIERS[type(event)], event.at_ms
+    match event:
+        case CandidatesVetoed(candidates=vetoed):
+            return [
+                make_row(TierRefusal, each, seq=seq, number=number, at_ms=at_ms, tier=tier)
+                for number, each in enumerate(vetoed)
+            ]
+        case EntriesDenied(entries=denied):  # each has its own time
+            return [
+                make_row(TierRefusal, each, seq=seq, number=number, tier=tier)
+                for number, each in enumerate(denied)
+            ]
+        case e.PermitDenied():
+            return [make_row(TierRefusal, event, seq=seq, number=0, tier=tier)]
+        case _:
+            assert_never(event)
 
 
 def _insert_refusals(cursor: sqlite3.Cursor, refusals: Sequence[TierRefusal]) -> None:
@@ -177,33 +195,44 @@ def _insert_refusals(cursor: sqlite3.Cursor, refusals: Sequence[TierRefusal]) ->
             add_totals(cursor, **{name: count * cursor.rowcount})
 
 
-def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
-    candidate = event.candidate
-    (cycle_at_ms,) = cursor.execute(
-        "SELECT coalesce(max(cycle_at_ms), 0) FROM cycle"
-        " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0",
-        (candidate.bar_closed_at_ms,),
-    ).fetchone()
-    signal = make_row(
-        SignalRow,
-        candidate,
-        signal_id=event.signal_id,
-        cycle_at_ms=cycle_at_ms,
-        verdict=event.verdict,
-        size_multiplier=event.size_multiplier,
-    )
-    insert(cursor, signal)
-    if event.verdict is RefinerVerdict.REFUSE:
-        refusal = make_row(
+def _project_candidates_refined(cursor: sqlite3.Cursor, seq: int, event: CandidatesRefined) -> None:
+    bars_ms = {each.candidate.bar_closed_at_ms for each in event.candidates}
+    cycles = {bar_ms: _find_cycle_of_bar(cursor, bar_ms) for bar_ms in bars_ms}
+    signals = [
+        make_row(
+            SignalRow,
+            each.candidate,
+            cycle_at_ms=cycles[each.candidate.bar_closed_at_ms],
+            verdict=each.verdict,
+            size_multiplier=each.size_multiplier,
+        )
+        for each in event.candidates
+    ]
+    insert_many_new(cursor, signals)  # a bar that is ranked again has the same signals
+    refused = [each for each in event.candidates if each.verdict is RefinerVerdict.REFUSE]
+    refusals = [
+        make_row(
             TierRefusal,
-            candidate,
+            each.candidate,
             seq=seq,
+            number=number,
             at_ms=event.at_ms,
             tier=Tier.REFINER,
-            signal_id=event.signal_id,
-            denials=(Denial(code=event.reason_code),),
+            denials=(Denial(code=each.reason_code),),
         )
-        _insert_refusals(cursor, (refusal,))
+        for number, each in enumerate(refused)
+    ]
+    _insert_refusals(cursor, refusals)
+
+
+def _find_cycle_of_bar(cursor: sqlite3.Cursor, bar_closed_at_ms: int) -> int:
+    """Return the time of the newest cycle with this bar; 0 without one."""
+    found = cursor.execute(
+        "SELECT coalesce(max(cycle_at_ms), 0) FROM cycle"
+        " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0",
+        (bar_closed_at_ms,),
+    ).fetchone()
+    return int(found[0])
 
 
 def _project_day_opened(cursor: sqlite3.Cursor, event: e.DayOpened) -> None:
@@ -273,15 +302,19 @@ NUMBERED_PROJECTIONS: Mapping[type[e.Event], NumberedProjection] = MappingProxyT
         e.CycleClosed: _project_cycle_closed,
         e.StateChanged: _project_state_changed,
         CommandRecorded: _project_command,
-        e.CandidateRefined: _project_candidate_refined,
+        CandidatesRefined: _project_candidates_refined,
     }
 )
 
 REFUSAL_TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
-    {e.CandidateVetoed: Tier.VETO, e.PermitDenied: Tier.GOVERNOR}
+    {
+        CandidatesVetoed: Tier.VETO,
+        EntriesDenied: Tier.GOVERNOR,
+        e.PermitDenied: Tier.GOVERNOR,
+    }
 )
 """Events that are refusals, with their tiers. Consecutive ones are written in one statement: most
-events of a full portfolio are denials, up to ``cycle.candidates_max`` at every bar."""
+candidates of a full portfolio are refused, up to ``cycle.candidates_max`` at every bar."""
 
 _KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), REFUSAL_TIERS.keys())
 assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has two projections"
@@ -297,8 +330,8 @@ def project_events(cursor: sqlite3.Cursor, first_seq: int, events: Iterable[e.Ev
     for seq, event in enumerate(events, first_seq):
         kind = type(event)
         if kind in REFUSAL_TIERS:
-            assert isinstance(event, e.CandidateVetoed | e.PermitDenied), event
-            refusals.append(_make_refusal(seq, event))
+            assert isinstance(event, RefusalEvent), event
+            refusals += _make_refusals(seq, event)
             continue
         if refusals:
             _insert_refusals(cursor, refusals)

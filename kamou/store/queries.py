@@ -220,7 +220,7 @@ def query_refusals(
     """
     tail = (
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
-        " ORDER BY seq DESC LIMIT ?4"
+        " ORDER BY seq DESC, number DESC LIMIT ?4"
     )
     return select(reader, TierRefusal, tail, since_ms, symbol, tier, limit)
 

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 
 import attrs
 
-from kamou.core.book.events import (
-    CandidateRefined,
-    CandidateVetoed,
-    CycleRanked,
-    OrderRejected,
-    PermitDenied,
-)
+from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
+from kamou.core.book.events import CycleRanked, Event, OrderRejected, PermitDenied
 from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.messages.codec import kind_of
 
@@ -38,32 +34,40 @@ class RefusalCount:
 _OF_DENIALS = """SELECT json_extract(d.value, '$.code'), count(*)
     FROM event, json_each(CAST(body AS TEXT), '$.denials') d
     WHERE kind = ? GROUP BY 1"""
+_OF_VETOED = """SELECT json_extract(d.value, '$.code'), count(*)
+    FROM event, json_each(CAST(body AS TEXT), '$.candidates') c, json_each(c.value, '$.denials') d
+    WHERE kind = ? GROUP BY 1"""
+_OF_ENTRIES = """SELECT json_extract(d.value, '$.code'), count(*)
+    FROM event, json_each(CAST(body AS TEXT), '$.entries') c, json_each(c.value, '$.denials') d
+    WHERE kind = ? GROUP BY 1"""
 _OF_ABSTENTIONS = """SELECT json_extract(d.value, '$.name'),
     sum(CAST(json_extract(d.value, '$.value') AS INTEGER))
     FROM event, json_each(CAST(body AS TEXT), '$.abstained') d
     WHERE kind = ? GROUP BY 1"""
 _OF_REJECTIONS = """SELECT json_extract(CAST(body AS TEXT), '$.code'), count(*)
     FROM event WHERE kind = ? GROUP BY 1"""
-_OF_VERDICTS = f"""SELECT json_extract(CAST(body AS TEXT), '$.reason_code'), count(*)
-    FROM event WHERE kind = ?
-    AND json_extract(CAST(body AS TEXT), '$.verdict') = '{RefinerVerdict.REFUSE}' GROUP BY 1"""
+_OF_VERDICTS = f"""SELECT json_extract(c.value, '$.reason_code'), count(*)
+    FROM event, json_each(CAST(body AS TEXT), '$.candidates') c
+    WHERE kind = ?
+    AND json_extract(c.value, '$.verdict') = '{RefinerVerdict.REFUSE}' GROUP BY 1"""
 
-_QUERIES = (
-    (Tier.STRATEGY, CycleRanked, _OF_ABSTENTIONS),
-    (Tier.VETO, CandidateVetoed, _OF_DENIALS),
-    (Tier.REFINER, CandidateRefined, _OF_VERDICTS),
-    (Tier.GOVERNOR, PermitDenied, _OF_DENIALS),
-    (Tier.VENUE, OrderRejected, _OF_REJECTIONS),
+_QUERIES: tuple[tuple[Tier, Mapping[type[Event], str]], ...] = (
+    (Tier.STRATEGY, {CycleRanked: _OF_ABSTENTIONS}),
+    (Tier.VETO, {CandidatesVetoed: _OF_VETOED}),
+    (Tier.REFINER, {CandidatesRefined: _OF_VERDICTS}),
+    (Tier.GOVERNOR, {EntriesDenied: _OF_ENTRIES, PermitDenied: _OF_DENIALS}),
+    (Tier.VENUE, {OrderRejected: _OF_REJECTIONS}),
 )
 
 
 def count_refusals(reader: sqlite3.Connection) -> tuple[RefusalCount, ...]:
     """Return the counts of all codes by tier, the most frequent code of a tier first."""
     found: list[RefusalCount] = []
-    for tier, event, query in _QUERIES:
+    for tier, queries in _QUERIES:
         counts: Counter[str] = Counter()
-        for name, count in reader.execute(query, (kind_of(event),)):
-            counts[str(name).rpartition(".")[2]] += count  # an abstention is STRATEGY.CODE
+        for event, query in queries.items():
+            for name, count in reader.execute(query, (kind_of(event),)):
+                counts[str(name).rpartition(".")[2]] += count  # an abstention is STRATEGY.CODE
         found += [
             RefusalCount(tier=tier, code=code, count=count)
             for code, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))

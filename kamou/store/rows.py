@@ -251,6 +251,7 @@ class TierRefusal:
 
     table: ClassVar[str] = "refusal"
     seq: int
+    number: int  # 0 for the first refusal of that event
     at_ms: int
     tier: Tier  # VETO, REFINER or GOVERNOR
     signal_id: str

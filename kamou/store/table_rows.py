@@ -257,6 +257,13 @@ def insert_many(cursor: sqlite3.Cursor, rows: Sequence[TableRow]) -> None:
         cursor.executemany(made.insert, [_to_sql(made, row) for row in rows])
 
 
+def insert_many_new(cursor: sqlite3.Cursor, rows: Sequence[TableRow]) -> None:
+    """Insert those rows of one class whose keys the table does not have."""
+    if rows:
+        made = _statements(type(rows[0]))
+        cursor.executemany(made.insert_new, [_to_sql(made, row) for row in rows])
+
+
 def insert_new(cursor: sqlite3.Cursor, row: TableRow) -> bool:
     """Insert a row unless the table has its key; return True if it was inserted."""
     made = _statements(type(row))

@@ -17,7 +17,13 @@ from kamou import ids
 from kamou.app import SystemInputs, Tree, compose, raise_failure
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core import strategies
-from kamou.core.book.events import Event
+from kamou.core.book.candidate_events import (
+    CandidatesVetoed,
+    DeniedEntry,
+    EntriesDenied,
+    VetoedCandidate,
+)
+from kamou.core.book.events import Event, PermitDenied
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
 from kamou.core.kinds import RunMode
@@ -119,6 +125,22 @@ class Ended:
 
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def vetoed(self) -> list[tuple[int, VetoedCandidate]]:
+        """The vetoed candidates, each with the time of its event."""
+        return [(e.at_ms, each) for e in self.of(CandidatesVetoed) for each in e.candidates]
+
+    @property
+    def denied(self) -> list[PermitDenied | DeniedEntry]:
+        """The denied entries and orders, in the order of their events."""
+        found: list[PermitDenied | DeniedEntry] = []
+        for event in self.events:
+            if isinstance(event, EntriesDenied):
+                found += event.entries
+            elif isinstance(event, PermitDenied):
+                found.append(event)
+        return found
 
     @property
     def crashes(self) -> list[ChildExit]:

@@ -15,7 +15,6 @@ from kamou.actors.timed_port import TimedPort
 from kamou.core.book.events import (
     EquityRecorded,
     IntentRecorded,
-    PermitDenied,
     StateChanged,
     TradeClosed,
 )
@@ -59,7 +58,7 @@ def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
         )
     )
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("active", "OPERATOR_RESUME")]
-    assert {e.symbol for e in ended.of(PermitDenied)} >= {"DDD", "EEE", "FFF"}
+    assert {e.symbol for e in ended.denied} >= {"DDD", "EEE", "FFF"}
     assert entered(ended) == {"AAA", "BBB", "CCC", "GGG", "HHH"}
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
     assert notes == ["lunch", "back"]

@@ -14,7 +14,7 @@ from functools import cache
 import pytest
 import trio
 
-from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
+from kamou.core.book.events import CycleClosed, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.runtime.determinism import throw_into
 from kamou.runtime.supervision import RestartStormError
@@ -69,8 +69,8 @@ def test_the_scripted_market_has_stops_take_profits_time_limits_and_funding() ->
     assert len(ended.positions) == 2
     by_order = Counter(fill.client_order_id for fill in ended.fills)
     assert max(by_order.values()) == 3  # a take-profit in three parts
-    assert ended.of(CandidateVetoed)
-    assert ended.of(PermitDenied)
+    assert ended.vetoed
+    assert ended.denied
 
 
 def test_every_actor_waits_and_there_are_at_least_80_crash_points() -> None:

@@ -1,4 +1,7 @@
-"""Records of entry decisions: marks listed once, and again when they or the trades change."""
+"""Records of entry decisions and denials, each taken once.
+
+Marks are listed once, and again when they or the trades change.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import attrs
 import pytest
 
 from kamou.actors.decision_recorder import DecisionRecorder
+from kamou.core.book.candidate_events import EntriesDenied
 from kamou.core.book.decision_events import EntryDecision
+from kamou.core.codes import Deny
 from kamou.core.model import Quote
+from kamou.core.risk.denials import deny_candidate, make_denial
 from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.valuation import value_book
 from tests.core.risk.test_planning import candidate
@@ -76,3 +82,17 @@ def test_an_event_that_follows_another_lists_all_marks_again(story: Story) -> No
         add(recorder, story, {"SOLUSDT": quote(at_ms=NOON)})
         (only,) = decisions(recorder)
         assert len(only.marks) == 1
+
+
+def test_denials_are_one_event_with_the_time_of_the_latest_and_are_taken_once() -> None:
+    recorder = DecisionRecorder("cycle:1")
+    full = make_denial(Deny.RISK_HEADROOM_EXHAUSTED, bound_by="shock")
+    denied = [
+        deny_candidate(candidate(symbol), 1, full, at_ms)
+        for symbol, at_ms in (("BTCUSDT", NOON + 7), ("ETHUSDT", NOON + 2))
+    ]
+    for each in denied:
+        recorder.deny(each)
+    (event,) = recorder.take_denials()
+    assert event == EntriesDenied(at_ms=NOON + 7, cause_id="cycle:1", entries=tuple(denied))
+    assert recorder.take_denials() == ()

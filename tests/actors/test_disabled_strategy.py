@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from kamou.core.book.events import PermitDenied
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
@@ -45,7 +44,7 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
     (disabled,) = ended.of(StrategyDisabled)
     assert (disabled.strategy, disabled.code) == ("scripted", "RATE_ENTRIES_EXCEEDED")
     assert at(9) <= disabled.at_ms <= at(9) + 5_000
-    denied = [d.code for e in ended.of(PermitDenied) if e.at_ms > at(11) for d in e.denials]
+    denied = [d.code for e in ended.denied if e.at_ms > at(11) for d in e.denials]
     assert "STRATEGY_DISABLED" in denied  # the signals of minute 11
     words = "strategy scripted is disabled until the operator resumes it with `kamou resume`"
     assert seen["status"]["disabled_strategies"] == ["scripted"]

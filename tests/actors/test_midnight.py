@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 import pytest
 
+from kamou.core.book.candidate_events import EntriesDenied
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
@@ -60,7 +61,7 @@ def test_a_signal_of_the_bar_that_closes_at_midnight_gets_a_permit_when_the_day_
     (granted,) = [e for e in stored if type(e) is PermitGranted]
     assert MIDNIGHT_MS < opened.at_ms <= granted.at_ms < MIDNIGHT_MS + 30_000
     assert granted.plan.planned_at_ms >= opened.at_ms  # on quotes from after the opening
-    assert not [e for e in stored if type(e) is PermitDenied]
+    assert not [e for e in stored if type(e) in (PermitDenied, EntriesDenied)]
     # Between cycles of an hour or a day the account is read again before it is too old.
     assert not [e for e in stored if type(e) is StateChanged]
 
@@ -71,7 +72,8 @@ def test_signals_that_expire_before_the_day_opens_are_denied_with_that_reason(
     short = attrs.evolve(BARS, cycle=attrs.evolve(BARS.cycle, candidate_ttl_s=2))
     stored = events(monkeypatch, tmp_path, 300_000, short)
     assert not [e for e in stored if type(e) is PermitGranted]
-    (denied,) = [e for e in stored if type(e) is PermitDenied]
+    (event,) = [e for e in stored if type(e) is EntriesDenied]
+    (denied,) = event.entries
     assert str(denied.denials[0]) == "NOT_RECONCILED: day=not open before the signal expired"
 
 

@@ -14,7 +14,8 @@ from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
 from kamou.app import SystemInputs, Tree, raise_failure
 from kamou.core import strategies
-from kamou.core.book.events import CandidateRefined, CandidateVetoed, CycleRanked, IntentRecorded
+from kamou.core.book.candidate_events import CandidatesRefined
+from kamou.core.book.events import CycleRanked, IntentRecorded
 from kamou.core.model import OrderRole
 from kamou.core.strategies.evaluation import FailureKind, check_strategies
 from kamou.messages.market import BarsClosed
@@ -213,7 +214,7 @@ def test_candidates_whose_quotes_cannot_be_read_are_vetoed_with_data_stale() -> 
         trouble.away = frozenset()
 
     ended = run_system(adapter=partial(TroubledExchange, trouble=trouble), direct=direct)
-    stale = [e for e in ended.of(CandidateVetoed) if e.denials[0].code == "DATA_STALE"]
+    stale = [each for _, each in ended.vetoed if each.denials[0].code == "DATA_STALE"]
     assert {e.symbol for e in stale} == {"DDD", "EEE", "HHH"}
 
 
@@ -222,7 +223,7 @@ def test_the_entries_do_not_depend_on_the_number_of_shards(shards: int) -> None:
     cycle = attrs.evolve(SETTINGS.cycle, shards=shards)
     ended = run_system(settings=attrs.evolve(SETTINGS, cycle=cycle))
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
-    signals = [e.signal_id for e in ended.of(CandidateRefined)]
+    signals = [c.candidate.signal_id for e in ended.of(CandidatesRefined) for c in e.candidates]
     assert len(signals) == 10
     assert entered(ended) == entered(run_system())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
+from kamou.core.book.events import PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
@@ -49,7 +49,7 @@ def test_an_account_without_reads_stops_entries_until_two_new_reads() -> None:
     assert at(6) <= resumed.at_ms <= at(7.2)
     granted = [event.at_ms for event in ended.of(PermitGranted)]
     assert not [at_ms for at_ms in granted if at(2.1) < at_ms < resumed.at_ms]
-    denials = [d for e in ended.of(PermitDenied) for d in e.denials if d.code == "ACCOUNT_STALE"]
+    denials = [d for e in ended.denied for d in e.denials if d.code == "ACCOUNT_STALE"]
     assert denials
     assert all(any(f.name == "age_ms" for f in d.figures) for d in denials)
 
@@ -143,7 +143,7 @@ def test_old_marks_that_are_fresh_again_within_the_minute_only_deny_entries() ->
     adapter = partial(FifteenSecondsOld, trouble=trouble)
     ended = run_system(adapter=adapter, settings=STRICT, direct=direct)
     assert changes(ended) == []
-    denials = [d for e in ended.of(PermitDenied) for d in e.denials if d.code == "MARK_STALE"]
+    denials = [d for e in ended.denied for d in e.denials if d.code == "MARK_STALE"]
     assert denials
     assert {f.value for d in denials for f in d.figures if f.name == "age_ms"} == {"17000"}
     assert [event for event in ended.of(PermitGranted) if event.at_ms > at(2.5)]

@@ -15,7 +15,6 @@ from kamou.core.book.events import (
     OrderClosed,
     OrderRejected,
     OrderUnknown,
-    PermitDenied,
     PermitReleased,
     PositionAdopted,
     StateChanged,
@@ -190,7 +189,7 @@ def test_candidates_without_a_quote_are_vetoed_and_no_order_fills() -> None:
         trouble.away = frozenset({"quotes"})
 
     ended = play(trouble, direct=direct)
-    vetoed = {d.code for e in ended.events for d in getattr(e, "denials", ())}
+    vetoed = {d.code for _, each in ended.vetoed for d in each.denials}
     assert "DATA_STALE" in vetoed
     assert not ended.fills
 
@@ -213,7 +212,7 @@ def test_an_entry_whose_quote_is_missing_after_the_veto_is_denied() -> None:
                 self.trouble.away = frozenset()
 
     ended = run_system(adapter=partial(Forgetful, trouble=trouble))
-    (denied,) = [e for e in ended.of(PermitDenied) if e.symbol == "BBB"]
+    (denied,) = [e for e in ended.denied if e.symbol == "BBB"]
     assert [d.code for d in denied.denials] == ["PRICE_MARK_MISSING"]
     assert find_errors(ended) == []
 

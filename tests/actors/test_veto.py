@@ -15,7 +15,7 @@ from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.actors.veto import VetoActor
 from kamou.clock import SimulatedClock
-from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
+from kamou.core.book.events import CycleRanked, Event
 from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
@@ -98,7 +98,7 @@ def test_the_last_settled_funding_rate_counts_in_the_reward_to_risk_of_a_candida
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
     """Longs would be held for 5 minutes; the shorts of that minute pay nothing."""
-    lines = [e for e in run_system(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
+    lines = [each for at_ms, each in run_system(adapter=venue, minutes=2).vetoed if at_ms < at(2)]
     found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
     assert sorted(found - {"GGG"}) == vetoed
 

@@ -14,6 +14,7 @@ import pytest
 
 from kamou.cli import main
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
@@ -189,7 +190,10 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     journal.append(
         [
             *ready().events,
-            e.CandidateVetoed(at_ms=NOON, symbol="SOLUSDT", denials=vetoes(), **where),
+            CandidatesVetoed(
+                at_ms=NOON,
+                candidates=(VetoedCandidate(symbol="SOLUSDT", denials=vetoes(), **where),),
+            ),
             e.PermitDenied(
                 at_ms=NOON,
                 symbol="SOLUSDT",

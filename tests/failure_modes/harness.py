@@ -149,4 +149,5 @@ def entries(ended: Ended, after_minute: float) -> list[str]:
 
 def denied(ended: Ended) -> set[str]:
     """Return the codes of all vetoes and denials."""
-    return {d.code for e in ended.events for d in getattr(e, "denials", ())}
+    vetoed = (each for _, each in ended.vetoed)
+    return {d.code for each in (*vetoed, *ended.denied) for d in each.denials}

@@ -11,7 +11,6 @@ import pytest
 from kamou.actors import reconciler
 from kamou.actors.reconciler import Reconciler
 from kamou.core.book.events import (
-    CandidateVetoed,
     IntentRecorded,
     OrderRejected,
     StopConfirmed,
@@ -211,7 +210,7 @@ def test_a_raised_fee_counts_in_the_value_of_a_candidate(
 
     ended = run_case()
     assert find_errors(ended) == []
-    vetoed = [e for e in ended.of(CandidateVetoed) if e.at_ms > at(11) and e.symbol == "GGG"]
+    vetoed = [e for at_ms, e in ended.vetoed if at_ms > at(11) and e.symbol == "GGG"]
     assert [[denial.code for denial in e.denials] for e in vetoed] == [["REWARD_TO_RISK_LOW"]]
     assert {p.symbol for p in ended.positions} == {"HHH"}
 

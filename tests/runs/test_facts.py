@@ -11,6 +11,12 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import (
+    CandidatesVetoed,
+    DeniedEntry,
+    EntriesDenied,
+    VetoedCandidate,
+)
 from kamou.core.kinds import FillReason
 from kamou.core.model import Denial, OrderRole, OrderSide, OrderType
 from kamou.runs.facts import facts_digest
@@ -78,13 +84,35 @@ def permit_denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
     )
 
 
-def candidate_vetoed() -> e.Event:
-    return e.CandidateVetoed(
+def entries_denied(*at_ms: int) -> e.Event:
+    return EntriesDenied(
+        at_ms=max(at_ms),
+        entries=tuple(
+            DeniedEntry(
+                at_ms=each,
+                permit_id=f"p{each}",
+                signal_id=story.SIGNAL,
+                strategy="mean_reversion",
+                symbol="ETHUSDT",
+                denials=(Denial(code="RISK_OPEN_EXCEEDED"),),
+            )
+            for each in at_ms
+        ),
+    )
+
+
+def candidates_vetoed(*symbols: str) -> e.Event:
+    return CandidatesVetoed(
         at_ms=1,
-        signal_id=story.SIGNAL,
-        strategy="mean_reversion",
-        symbol="ETHUSDT",
-        denials=(Denial(code="REGIME_WRONG"),),
+        candidates=tuple(
+            VetoedCandidate(
+                signal_id=story.SIGNAL,
+                strategy="mean_reversion",
+                symbol=symbol,
+                denials=(Denial(code="REGIME_WRONG"),),
+            )
+            for symbol in symbols
+        ),
     )
 
 
@@ -176,7 +204,16 @@ def test_the_number_of_denials_changes_the_digest_and_their_codes_do_not() -> No
 
 
 def test_vetoes_and_denials_are_counted_separately() -> None:
-    assert len({digest(), digest(candidate_vetoed()), digest(permit_denied(1))}) == 3
+    assert len({digest(), digest(candidates_vetoed("ETH")), digest(permit_denied(1))}) == 3
+
+
+def test_refusals_are_counted_one_by_one_however_many_of_them_an_event_has() -> None:
+    single = digest(*map(permit_denied, (1, 2, 3)))
+    assert digest(entries_denied(1, 2, 3)) == single
+    assert digest(entries_denied(1), permit_denied(2), entries_denied(3)) == single
+    assert digest(entries_denied(1, 2)) != single
+    apart = digest(candidates_vetoed("BTC"), candidates_vetoed("ETH"))
+    assert digest(candidates_vetoed("BTC", "ETH")) == apart != digest(candidates_vetoed("BTC"))
 
 
 def test_times_of_violations_change_the_digest_and_their_rules_do_not() -> None:

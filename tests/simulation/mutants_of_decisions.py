@@ -16,12 +16,14 @@ DAY = "kamou/core/day.py"
 DENIALS = "kamou/core/risk/denials.py"
 DUE = "kamou/core/book/due_actions.py"
 ENTRIES = "kamou/actors/entries.py"
+RECORDER = "kamou/actors/decision_recorder.py"
 SIDES = "kamou/core/sides.py"
 FOLD_TESTS = "tests/core/book/test_book_fold.py"
 REPLAY_TESTS = "tests/simulation/test_decisions_replayed.py"
 DUE_TESTS = "tests/core/book/test_due_actions.py"
 DAY_TESTS = "tests/core/test_day.py"
 DENIAL_TESTS = "tests/core/risk/test_denials.py"
+RECORDER_TESTS = "tests/actors/test_decision_recorder.py"
 SIDE_TESTS = "tests/core/test_sides.py"
 judged = partial(Mutant, faults="", seeds=1)
 
@@ -69,6 +71,22 @@ INPUTS = (
         new="            inputs = ()\n",
         tests=(REPLAY_TESTS,),
         fails=("test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents",),
+    ),
+    judged(
+        name="denials that one event has are in the next event again",
+        file=RECORDER,
+        old="        denied, self._denied = self._denied, []\n",
+        new="        denied = self._denied\n",
+        tests=(RECORDER_TESTS,),
+        fails=("test_denials_are_one_event_with_the_time_of_the_latest_and_are_taken_once",),
+    ),
+    judged(
+        name="an entry is sent before the denials of its cycle until then are committed",
+        file=ENTRIES,
+        old="            if denials := recorder.take_denials():\n",
+        new="            if denials := ():\n",
+        tests=(REPLAY_TESTS,),
+        fails=("test_no_entry_is_sent_before_the_denials_of_its_cycle_until_then_are_committed",),
     ),
 )
 

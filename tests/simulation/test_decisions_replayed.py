@@ -16,14 +16,9 @@ import attrs
 import pytest
 
 from kamou.actors.entries import FIRST_ATTEMPT
+from kamou.core.book.candidate_events import CandidatesRefined, DeniedEntry, EntriesDenied
 from kamou.core.book.decision_events import EntriesDecided, EntryDecision
-from kamou.core.book.events import (
-    CandidateRefined,
-    IntentRecorded,
-    PermitDenied,
-    PermitGranted,
-    RunStarted,
-)
+from kamou.core.book.events import Event, IntentRecorded, PermitDenied, PermitGranted, RunStarted
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Account, Denial, OrderRole, Plan, PositionReport, Quote
 from kamou.core.record.gate import LiveGrant
@@ -82,8 +77,8 @@ class Replay:
             costs=read_group(CostModel, "costs", given),
         )
         self.excluded = frozenset(given["veto.excluded"])
-        refined = (c.event for c in events if isinstance(c.event, CandidateRefined))
-        self._refined = {event.signal_id: event for event in refined}
+        refined = (c.event for c in events if isinstance(c.event, CandidatesRefined))
+        self._refined = {r.candidate.signal_id: r for event in refined for r in event.candidates}
 
     def decide_all(self) -> list[Replayed]:
         """Compute all decisions again, in the order in which they were recorded."""
@@ -220,9 +215,7 @@ def test_each_plan_and_verdict_of_a_day_follows_from_the_journal_alone(
     events: list[Committed],
 ) -> None:
     verdicts = {
-        (e.signal_id, e.at_ms) if isinstance(e, PermitDenied) else (e.plan.signal_id, e.at_ms): e
-        for e in (c.event for c in events)
-        if isinstance(e, PermitDenied | PermitGranted)
+        (signal_of(answer), answer.at_ms): answer for c in events for answer in answers(c.event)
     }
     intents = {g.plan.signal_id: g.plan for g in verdicts.values() if isinstance(g, PermitGranted)}
     found: Counter[str] = Counter()
@@ -237,6 +230,41 @@ def test_each_plan_and_verdict_of_a_day_follows_from_the_journal_alone(
         found[type(again.event).__name__] += 1
     assert found["PermitGranted"] == len(intents) > 20
     assert found["PermitDenied"]
+
+
+def answers(event: Event) -> tuple[PermitDenied | PermitGranted | DeniedEntry, ...]:
+    """Return the answers to entries that an event has."""
+    if isinstance(event, EntriesDenied):
+        return event.entries
+    return (event,) if isinstance(event, PermitDenied | PermitGranted) else ()
+
+
+def signal_of(answer: PermitDenied | PermitGranted | DeniedEntry) -> str:
+    return answer.plan.signal_id if isinstance(answer, PermitGranted) else answer.signal_id
+
+
+def test_no_entry_is_sent_before_the_denials_of_its_cycle_until_then_are_committed(
+    events: list[Committed],
+) -> None:
+    """A cycle has one event of denials, and one more at most for each permitted entry."""
+    ranked: list[str] = []
+    answered: set[str] = set()
+    denials, after_denials = Counter[str](), 0
+    for event in (c.event for c in events):
+        answered.update(map(signal_of, answers(event)))
+        denials[event.cause_id] += isinstance(event, EntriesDenied)
+        if isinstance(event, CandidatesRefined):
+            ranked = [each.candidate.signal_id for each in event.candidates]
+            denials[event.cause_id] -= 1
+        elif isinstance(event, PermitGranted):
+            denials[f"cycle:{event.plan.signal_id.partition('.')[0]}"] -= 1
+        elif isinstance(event, IntentRecorded) and event.intent.role is OrderRole.ENTRY:
+            signal_id = event.intent.trade_id
+            before = ranked[: ranked.index(signal_id)]
+            assert answered.issuperset(before)
+            after_denials += bool(before)
+    assert after_denials > 10
+    assert max(denials.values()) <= 0
 
 
 def test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents(

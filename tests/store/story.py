@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
+import attrs
+
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import (
+    CandidatesRefined,
+    CandidatesVetoed,
+    RefinedCandidate,
+    VetoedCandidate,
+)
 from kamou.core.codes import StateReason
 from kamou.core.kinds import (
     ExitReason,
@@ -87,6 +95,21 @@ def make_plan(permit_id: str = PERMIT) -> Plan:
         hold_ms=86_400_000,
         planned_at_ms=CYCLE_MS + 2_000,
         expires_at_ms=CYCLE_MS + 32_000,
+    )
+
+
+def make_refined(
+    signal_id: str,
+    *,
+    symbol: str = "ETHUSDT",
+    verdict: RefinerVerdict = RefinerVerdict.OFF,
+    reason_code: str = "OFF",
+) -> RefinedCandidate:
+    return RefinedCandidate(
+        candidate=attrs.evolve(make_candidate(), signal_id=signal_id, symbol=symbol),
+        verdict=verdict,
+        size_multiplier=D(1),
+        reason_code=reason_code,
     )
 
 
@@ -229,25 +252,21 @@ def opening_events() -> list[e.Event]:
             late_shards=0,
             top=(to_ranked(make_candidate()),),
         ),
-        e.CandidateVetoed(
+        CandidatesVetoed(
             at_ms=at,
-            signal_id="other",
-            strategy="oi_momentum",
-            symbol="BTCUSDT",
-            denials=(
-                Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
-                Denial(code="SYMBOL_HELD"),
+            candidates=(
+                VetoedCandidate(
+                    signal_id="other",
+                    strategy="oi_momentum",
+                    symbol="BTCUSDT",
+                    denials=(
+                        Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
+                        Denial(code="SYMBOL_HELD"),
+                    ),
+                ),
             ),
         ),
-        e.CandidateRefined(
-            at_ms=at,
-            cause_id=SIGNAL,
-            signal_id=SIGNAL,
-            candidate=make_candidate(),
-            verdict=RefinerVerdict.OFF,
-            size_multiplier=D(1),
-            reason_code="OFF",
-        ),
+        CandidatesRefined(at_ms=at, cause_id=SIGNAL, candidates=(make_refined(SIGNAL),)),
         e.PermitGranted(
             at_ms=at,
             cause_id=SIGNAL,

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesRefined
 from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
 from kamou.store import as_of, database, public_queries, queries
@@ -125,9 +126,11 @@ def test_an_order_row_has_the_state_of_its_order_and_late_events_do_not_reopen_i
 def test_a_cycle_counts_the_refusals_of_each_tier(
     reader: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    (known,) = [x for x in story.opening_events() if isinstance(x, e.CandidateRefined)]
-    refused = attrs.evolve(
-        known, signal_id="s2", verdict=RefinerVerdict.REFUSE, reason_code="NEWS_RISK"
+    refused = CandidatesRefined(
+        at_ms=AT,
+        candidates=(
+            story.make_refined("s2", verdict=RefinerVerdict.REFUSE, reason_code="NEWS_RISK"),
+        ),
     )
     denied = e.PermitDenied(
         at_ms=9,
@@ -361,18 +364,8 @@ def test_after_a_week_only_signals_with_a_permit_are_kept(
     reader: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     (kept,) = queries.query_signals(reader)
-    lone = attrs.evolve(story.make_candidate(), signal_id="lone", symbol="BTCUSDT")
     writer.append(
-        [
-            e.CandidateRefined(
-                at_ms=AT,
-                signal_id="lone",
-                candidate=lone,
-                verdict=RefinerVerdict.OFF,
-                size_multiplier=D(1),
-                reason_code="",
-            )
-        ]
+        [CandidatesRefined(at_ms=AT, candidates=(story.make_refined("lone", symbol="BTCUSDT"),))]
     )
     assert {s.signal_id for s in queries.query_signals(reader)} == {kept.signal_id, "lone"}
     assert queries.query_refusals(reader)
@@ -382,6 +375,6 @@ def test_after_a_week_only_signals_with_a_permit_are_kept(
     assert queries.query_signals(reader) == (kept,)
     assert queries.query_refusals(reader) == ()
     assert queries.query_counts(reader).refused == counted.refused
-    assert reader.execute("SELECT count(*) FROM event WHERE kind = 'candidate_refined'").fetchone()[
-        0
-    ]
+    assert reader.execute(
+        "SELECT count(*) FROM event WHERE kind = 'candidates_refined'"
+    ).fetchone()[0]

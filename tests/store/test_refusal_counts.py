@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesVetoed, EntriesDenied
 from kamou.core.kinds import Tier
 from kamou.store import database
 from kamou.store.journal import read_events
@@ -30,8 +31,10 @@ def test_each_code_of_each_refusal_in_the_journal_is_counted_once(journal: Path)
             case e.CycleRanked(abstained=abstained):
                 for figure in abstained:
                     wanted[Tier.STRATEGY, figure.name.split(".")[1]] += int(figure.value)
-            case e.CandidateVetoed(denials=denials):
-                wanted.update((Tier.VETO, denial.code) for denial in denials)
+            case CandidatesVetoed(candidates=vetoed):
+                wanted.update((Tier.VETO, d.code) for each in vetoed for d in each.denials)
+            case EntriesDenied(entries=denied):
+                wanted.update((Tier.GOVERNOR, d.code) for each in denied for d in each.denials)
             case e.PermitDenied(denials=denials):
                 wanted.update((Tier.GOVERNOR, denial.code) for denial in denials)
             case e.OrderRejected(code=code):

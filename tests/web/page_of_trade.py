@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.web.ledger_by_definition import Ledger, Stretch
 from tests.web.page_numerals import MINUS, NUMBER, exact, lasted, moment, money, number, price
-from tests.web.raw_events import Plans
+from tests.web.raw_events import Plans, count_refusals
 
 D = Decimal
 Line = tuple[int, str]  # of the timeline: when, and its numbers
@@ -30,9 +30,11 @@ class TradePage:
             if kind == "permit_granted" and row["permit_id"] == entry["permit_id"]
         ]
         (self._signal,) = [
-            row["candidate"] | {key: row[key] for key in ("verdict", "size_multiplier")}
+            each["candidate"] | {key: each[key] for key in ("verdict", "size_multiplier")}
             for kind, row in plans.events
-            if kind == "candidate_refined" and row["signal_id"] == self._permit["plan"]["signal_id"]
+            if kind == "candidates_refined"
+            for each in row["candidates"]
+            if each["candidate"]["signal_id"] == self._permit["plan"]["signal_id"]
         ]
         self._fills = ledger.fills_of(trade)
         fill_ids = {fill["client_order_id"] for fill in self._fills}
@@ -109,8 +111,8 @@ class TradePage:
         for kind, row in self._plans.events:
             newest = max(newest, row.get("cycle_at_ms", 0) if kind.startswith("cycle_") else 0)
             if newest == cycle_at_ms:
-                vetoed += kind == "candidate_vetoed"
-                refused += kind == "permit_denied" or row.get("verdict") == "refuse"
+                more = count_refusals(kind, row)
+                vetoed, refused = vetoed + more[0], refused + more[1]
         return vetoed, refused
 
     # --- the timeline ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesRefined, RefinedCandidate
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.kinds import (
@@ -231,14 +232,17 @@ def _opening(
     signal = candidate.signal_id
     return (
         _ranked(at_ms, candidate),
-        e.CandidateRefined(
+        CandidatesRefined(
             at_ms=at_ms + 10,
             cause_id=signal,
-            signal_id=signal,
-            candidate=candidate,
-            verdict=RefinerVerdict.OFF,
-            size_multiplier=D(1),
-            reason_code="OFF",
+            candidates=(
+                RefinedCandidate(
+                    candidate=candidate,
+                    verdict=RefinerVerdict.OFF,
+                    size_multiplier=D(1),
+                    reason_code="OFF",
+                ),
+            ),
         ),
         e.PermitGranted(
             at_ms=at_ms + 20,

@@ -15,7 +15,8 @@ from typing import Any
 from tests.web.ledger_by_definition import Stretch
 
 D = Decimal
-COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "candidate_refined")
+REFUSALS = ("candidates_vetoed", "candidates_refined", "entries_denied", "permit_denied")
+COUNTED = ("cycle_ranked", "cycle_closed", *REFUSALS)
 
 
 class Plans:
@@ -56,9 +57,7 @@ class Plans:
             | {row["cycle_at_ms"] for row in known["cycle_closed"]}
         )
         self.candidates = sum(row["candidates"] for row in ranked)
-        refined = [row for row in known["candidate_refined"] if row["verdict"] == "refuse"]
-        denied = known["permit_denied"]
-        self.refusals = len(known["candidate_vetoed"]) + len(denied) + len(refined)
+        self.refusals = sum(sum(count_refusals(k, row)) for k in REFUSALS for row in known[k])
         self.newest_seq = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
         self._closed_at_ms = [row["at_ms"] for row in bodies("cycle_closed")]
         connection.close()
@@ -203,6 +202,19 @@ class Plans:
     def strategy(self, trade: Stretch) -> str:
         strategy: str = self.of_order[trade.entry_ids[0]]["strategy"]
         return strategy
+
+
+def count_refusals(kind: str, row: dict[str, Any]) -> tuple[int, int]:
+    """Return how many candidates an event says are vetoed, and denied or refused."""
+    match kind:
+        case "candidates_vetoed":
+            return len(row["candidates"]), 0
+        case "candidates_refined":
+            return 0, sum(each["verdict"] == "refuse" for each in row["candidates"])
+        case "entries_denied":
+            return 0, len(row["entries"])
+        case _:
+            return 0, int(kind == "permit_denied")
 
 
 def _note(row: dict[str, Any]) -> str:

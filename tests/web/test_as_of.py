@@ -13,6 +13,13 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import (
+    CandidatesRefined,
+    CandidatesVetoed,
+    DeniedEntry,
+    EntriesDenied,
+    VetoedCandidate,
+)
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
@@ -44,6 +51,42 @@ def record(tmp_path: Path) -> Path:
     return path
 
 
+def refusals(refined: CandidatesRefined, at_ms: int) -> list[e.Event]:
+    """Return refusals of each tier; events of several have one that is none, or two."""
+    (known,) = refined.candidates
+    late = attrs.evolve(known, candidate=attrs.evolve(known.candidate, signal_id="late"))
+    denied = DeniedEntry(
+        at_ms=at_ms,
+        permit_id="late.1",
+        signal_id="late",
+        strategy="oi_momentum",
+        symbol="BTCUSDT",
+        denials=(),
+    )
+    vetoed = VetoedCandidate(signal_id="late", strategy="oi_momentum", symbol="BTCUSDT", denials=())
+    return [
+        CandidatesVetoed(at_ms=at_ms, candidates=(vetoed, vetoed)),
+        attrs.evolve(
+            refined,
+            at_ms=at_ms,
+            candidates=(
+                attrs.evolve(late, verdict=RefinerVerdict.REFUSE, reason_code="NO"),
+                attrs.evolve(known, candidate=attrs.evolve(known.candidate, signal_id="later")),
+            ),
+        ),
+        EntriesDenied(at_ms=at_ms, entries=(denied, denied)),
+        e.PermitDenied(
+            at_ms=at_ms,
+            signal_id="late",
+            permit_id="late.0",
+            strategy="oi_momentum",
+            symbol="BTCUSDT",
+            role=OrderRole.ENTRY,
+            denials=(),
+        ),
+    ]
+
+
 def later(path: Path) -> list[e.Event]:
     """Return events after a snapshot, one of each kind that a page counts."""
     with closing(open_reader(path)) as reader:
@@ -54,22 +97,11 @@ def later(path: Path) -> list[e.Event]:
     chain = events[max(i for i, each in enumerate(events) if isinstance(each, e.CycleRanked)) :]
     ranked, refined = chain[0], chain[1]
     assert isinstance(ranked, e.CycleRanked)
-    assert isinstance(refined, e.CandidateRefined)
+    assert isinstance(refined, CandidatesRefined)
     at_ms = snapshot_ms + 70_000
     return [
         attrs.evolve(ranked, at_ms=at_ms, cycle_at_ms=at_ms),
-        attrs.evolve(
-            refined, at_ms=at_ms, signal_id="late", verdict=RefinerVerdict.REFUSE, reason_code="NO"
-        ),
-        e.PermitDenied(
-            at_ms=at_ms,
-            signal_id="late",
-            permit_id="late.0",
-            strategy="oi_momentum",
-            symbol="BTCUSDT",
-            role=OrderRole.ENTRY,
-            denials=(),
-        ),
+        *refusals(refined, at_ms),
         attrs.evolve(
             trade,
             at_ms=trade.at_ms + moved,
@@ -202,7 +234,13 @@ async def test_results_leave_out_events_after_the_read_of_the_newest_equity_snap
     meanwhile = [
         each for each in later(record) if read.at_ms < each.at_ms < read.at_ms + HOUR_MS // 2
     ]
-    assert {type(each) for each in meanwhile} > {e.StateChanged, e.PermitDenied, e.CycleRanked}
+    assert {type(each) for each in meanwhile} > {
+        e.StateChanged,
+        e.PermitDenied,
+        e.CycleRanked,
+        EntriesDenied,
+        CandidatesVetoed,
+    }
     with closing(open_writer(record, durable=False)) as connection:
         JournalWriter(connection, run_number=2).append([read])
     before = await shown(record, demo, client)

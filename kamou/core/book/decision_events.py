@@ -48,7 +48,7 @@ class GovernorRead(NamedTuple):
 class EntryDecision(NamedTuple):
     """Inputs of one plan, and of its review if the governor answered one."""
 
-    signal_id: str  # of the ``CandidateRefined`` that has the candidate
+    signal_id: str  # of its candidate, which is in ``CandidatesRefined``
     seq: int  # of the newest event in the order manager's book
     at_ms: int
     quote: QuoteRead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kamou.core.book import candidate_events as candidates
 from kamou.core.book import decision_events as decisions
 from kamou.core.book import events as e
 from kamou.core.book import instrument_events as instruments
@@ -22,10 +23,11 @@ EVENTS: tuple[type[e.Event], ...] = (
     site.SiteFailed,
     site.SiteRecovered,
     e.CycleRanked,
-    e.CandidateVetoed,
-    e.CandidateRefined,
+    candidates.CandidatesVetoed,
+    candidates.CandidatesRefined,
     e.CycleClosed,
     decisions.EntriesDecided,
+    candidates.EntriesDenied,
     e.PermitGranted,
     e.PermitDenied,
     e.PermitConsumed,

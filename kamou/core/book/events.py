@@ -12,9 +12,8 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict, RunEnd, RunMode
+from kamou.core.kinds import DriftKind, ExitReason, FillSource, RunEnd, RunMode
 from kamou.core.model import (
-    Candidate,
     Denial,
     Figure,
     FillReport,
@@ -81,29 +80,6 @@ class CycleRanked(Event):
 
 
 @attrs.frozen(kw_only=True)
-class CandidateVetoed(Event):
-    signal_id: str
-    strategy: str
-    symbol: str
-    denials: tuple[Denial, ...]
-
-
-@attrs.frozen(kw_only=True)
-class CandidateRefined(Event):
-    """Verdict of the refiner (T3) on a candidate that passed the vetoes (T2)."""
-
-    signal_id: str
-    candidate: Candidate
-    verdict: RefinerVerdict
-    size_multiplier: Decimal
-    reason_code: str
-
-    @property
-    def unique_key(self) -> str:
-        return self.signal_id
-
-
-@attrs.frozen(kw_only=True)
 class CycleClosed(Event):
     """End of a cycle after its reconciliation."""
 
@@ -137,7 +113,10 @@ class PermitGranted(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitDenied(Event):
-    """Denial of a candidate, a plan or an order, with each reason and its figures."""
+    """Denial of one plan or reducing order, with the figures of each reason.
+
+    The governor denied it, or did not answer. ``EntriesDenied`` has the order manager's denials.
+    """
 
     permit_id: str
     signal_id: str

@@ -1,7 +1,8 @@
-"""Functions that make denials and the events of denials."""
+"""Functions that make denials, and what the journal records of them."""
 
 from __future__ import annotations
 
+from kamou.core.book.candidate_events import DeniedEntry
 from kamou.core.book.events import PermitDenied
 from kamou.core.codes import Deny
 from kamou.core.model import Candidate, Denial, Figure, Intent, OrderRole, Plan, Quote
@@ -32,27 +33,27 @@ def deny_unreviewed(timeout_s: float, why: str) -> Denial:
     return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
 
 
-def deny_candidate(candidate: Candidate, attempt: int, denial: Denial, at_ms: int) -> PermitDenied:
-    """Return the event of a candidate that is denied before it has a plan."""
-    permit_id = make_permit_id(candidate.signal_id, attempt)
-    return _deny_entry(candidate, permit_id, (denial,), at_ms)
+def deny_candidate(candidate: Candidate, attempt: int, denial: Denial, at_ms: int) -> DeniedEntry:
+    """Return the denial of a candidate before the governor has reviewed a plan of it."""
+    return DeniedEntry(
+        at_ms=at_ms,
+        permit_id=make_permit_id(candidate.signal_id, attempt),
+        signal_id=candidate.signal_id,
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        denials=(denial,),
+    )
 
 
 def deny_plan(plan: Plan, denials: tuple[Denial, ...], at_ms: int) -> PermitDenied:
     """Return the event of a plan that rules deny, or that the governor did not review."""
-    return _deny_entry(plan, plan.permit_id, denials, at_ms)
-
-
-def _deny_entry(
-    of: Candidate | Plan, permit_id: str, denials: tuple[Denial, ...], at_ms: int
-) -> PermitDenied:
     return PermitDenied(
         at_ms=at_ms,
-        cause_id=of.signal_id,
-        permit_id=permit_id,
-        signal_id=of.signal_id,
-        strategy=of.strategy,
-        symbol=of.symbol,
+        cause_id=plan.signal_id,
+        permit_id=plan.permit_id,
+        signal_id=plan.signal_id,
+        strategy=plan.strategy,
+        symbol=plan.symbol,
         role=OrderRole.ENTRY,
         denials=denials,
     )

@@ -11,8 +11,9 @@ MUST_HAPPEN = (
     "sent stop_loss",
     "sent exit",
     "TradeClosed",
+    "EntriesDenied",
     "PermitDenied",
-    "CandidateVetoed",
+    "CandidatesVetoed",
     "StopConfirmed",
     "IncomeRecorded",
 )

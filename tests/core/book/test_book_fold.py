@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book import snapshot
+from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
 from kamou.core.book.decision_events import EntriesDecided
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.fold import HANDLERS
@@ -49,9 +50,10 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
     ignored = {
         e.RunStopped,
         e.CycleRanked,
-        e.CandidateVetoed,
-        e.CandidateRefined,
+        CandidatesVetoed,
+        CandidatesRefined,
         EntriesDecided,
+        EntriesDenied,
         e.PermitDenied,
         e.ReductionProved,
         SiteFailed,

@@ -1,10 +1,11 @@
-"""Events of denials, each from the value that was denied and nothing else."""
+"""Records of denials, each from the value that was denied and nothing else."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kamou.core.book.candidate_events import DeniedEntry
 from kamou.core.book.events import PermitDenied
 from kamou.core.codes import Deny
 from kamou.core.model import OrderRole, Side
@@ -24,14 +25,12 @@ def test_the_denial_of_a_candidate_has_the_permit_id_that_its_plan_would_have(
     symbol: str, side: Side, attempt: int, at_ms: int
 ) -> None:
     denied = candidate(symbol, side)
-    assert deny_candidate(denied, attempt, TOO_LATE, at_ms) == PermitDenied(
+    assert deny_candidate(denied, attempt, TOO_LATE, at_ms) == DeniedEntry(
         at_ms=at_ms,
-        cause_id=denied.signal_id,
         permit_id=make_permit_id(denied.signal_id, attempt),
         signal_id=denied.signal_id,
         strategy=denied.strategy,
         symbol=symbol,
-        role=OrderRole.ENTRY,
         denials=(TOO_LATE,),
     )
 
