@@ -108,11 +108,11 @@ class Entries:
     async def _enter_in_turn(self, message: SignalsRefined, recorder: DecisionRecorder) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.refresh()
-        quotes = await self._quotes(())
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
-            await self._enter(signal, self._value(quotes), recorder)
+            valued = self._value(await self._quotes(()))
+            await self._enter(signal, valued, recorder)
 
     async def _enter(
         self, signal: RefinedSignal, valued: Valuation, recorder: DecisionRecorder
