@@ -62,16 +62,20 @@ class FlattenLog:
         self._append({"note": what, **figures})
 
     def read_intents(self) -> tuple[Intent, ...]:
-        """Return the logged intents, oldest first, without a line that was cut short."""
+        """Return the logged intents, oldest first, without lines that are cut short or damaged.
+
+        The start of a run needs this, so no line may fail it; reconciliation finds the fills.
+        """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return ()
         found = []
         for line in lines:
             with contextlib.suppress(ValueError):
-                body = json.loads(line).get("intent")
-                if body is not None:
+                entry = json.loads(line)
+                body = entry.get("intent") if isinstance(entry, dict) else None
+                if isinstance(body, str):
                     found.append(decode(Intent, body.encode()))
         return tuple(found)
 
