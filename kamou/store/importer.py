@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+import pyarrow as pa
 
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
@@ -207,7 +208,10 @@ def open_market(
             f"'{escape_text(name_or_path)}' is neither a dataset nor a directory; "
             "`kamou data list` shows the datasets, `kamou data import DIR` stores one"
         )
-    return open_directory(directory, now_ms=now_ms, data_dir=data_dir, options=options)
+    market = open_directory(directory, now_ms=now_ms, data_dir=data_dir, options=options)
+    # Arrow keeps the memory in which it decoded files; the run after this reads no more of them.
+    pa.default_memory_pool().release_unused()
+    return market
 
 
 def open_directory(
