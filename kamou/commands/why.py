@@ -119,7 +119,7 @@ def _newest_symbols(reader: sqlite3.Connection) -> frozenset[str]:
 
 
 def _is_recorded(reader: sqlite3.Connection, symbol: str) -> bool:
-    """Return True if the journal has a trade or a cleared signal of the symbol."""
+    """Return True if the journal has a trade or a signal of the symbol that passed T2."""
     from kamou.store import queries
 
     return (

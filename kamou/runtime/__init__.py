@@ -1,1 +1,5 @@
-"""Parts that actors use: mailboxes, calls, supervision types, threads, watchdog."""
+"""What actors and runs stand on: mailboxes, calls, threads, types of supervision.
+
+Also the watchdog, loop lag, levels of lines, stop signals, garbage collection and seeds of the
+scheduler.
+"""

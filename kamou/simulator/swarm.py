@@ -30,7 +30,8 @@ ReportResult = Callable[["Result"], None]
 class Result:
     """The result of one seed.
 
-    ``digest`` is the hash of its trace, and ``facts`` the hash of its facts.
+    ``digest`` is the digest of its trace, and ``facts`` its ``facts_digest``, which is empty if the
+    simulation did not reach its end.
     """
 
     scenario: Scenario

@@ -69,7 +69,11 @@ def _choose_exchange(
 
 
 def _leave_out_spot(files: Sequence[FoundFile], skipped: list[SkippedFile]) -> list[FoundFile]:
-    """Leave out bars whose name says spot if the perpetual of their symbol has a file."""
+    """Leave out spot bars if the perpetual of their symbol has a file.
+
+    The names of files and folders tell which are spot (``_is_spot``). Each file that is left out
+    is added to ``skipped``.
+    """
     bars = [each for each in files if each.columns.kind is Kind.BARS and each.symbol is not None]
     perpetuals = [each for each in bars if each.name.perpetual]
     symbols = {each.symbol for each in perpetuals}

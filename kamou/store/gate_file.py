@@ -116,7 +116,9 @@ def _read_trade(where: str, cells: Mapping[str, str]) -> ResultOfTrade:
             raise InvalidDataError(f"{where}: {name} is blank; a closed trade has every value")
     for name in ("strategy", "symbol"):
         if len(cells[name]) > CELL_CHARS_MAX:
-            raise InvalidDataError(f"{where}: {name} has more than {CELL_CHARS_MAX} characters")
+            raise InvalidDataError(
+                f"{where}: {name} has more than {CELL_CHARS_MAX} characters; shorten it"
+            )
     opened_at_ms, closed_at_ms = (_read_time(where, name, cells[name]) for name in COLUMNS[1:3])
     r, pnl = (_read_number(where, name, cells[name]) for name in COLUMNS[4:])
     if closed_at_ms < opened_at_ms:

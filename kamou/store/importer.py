@@ -108,8 +108,9 @@ STORE_NEW = StoreOptions()
 class ImportReport:
     """Result of an import.
 
-    ``unchanged`` is True if the same dataset was stored before. ``taken`` has the layout of each
-    file that was read, ``skipped`` the files that were left out.
+    ``unchanged`` is True if the same dataset was stored before; a dry run does not look. ``taken``
+    has the layout of each file that was read, ``skipped`` the files that were left out, and
+    ``notes`` what the reader of the import should know of the data, a sentence each.
     """
 
     summary: DatasetSummary

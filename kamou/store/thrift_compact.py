@@ -86,7 +86,9 @@ class CompactReader:
 
     def _struct(self, depth: int) -> Fields:
         if depth > DEPTH_MAX:
-            raise MalformedError(f"structs are nested deeper than {DEPTH_MAX}")
+            raise MalformedError(
+                f"structs and lists are nested deeper than {DEPTH_MAX} levels at byte {self.at:,}"
+            )
         fields = Fields()
         number = 0
         while head := self._byte():
@@ -114,7 +116,9 @@ class CompactReader:
 
     def _list(self, depth: int) -> list[ThriftValue]:
         if depth > DEPTH_MAX:
-            raise MalformedError(f"structs are nested deeper than {DEPTH_MAX}")
+            raise MalformedError(
+                f"structs and lists are nested deeper than {DEPTH_MAX} levels at byte {self.at:,}"
+            )
         head = self._byte()
         size, kind = head >> 4, head & 0x0F
         if size == 0x0F:

@@ -63,7 +63,10 @@ class AccountView:
         )
 
     def _margin(self, position: HeldPosition) -> _Margin:
-        """Return the isolated margin: entry notional / leverage, in USDT."""
+        """Return a position's isolated margin, in USDT, and its liquidation price.
+
+        The margin is entry notional / leverage. The price is None if it would be 0 or less.
+        """
         instrument = self._prices_now().instruments[position.symbol]
         notional = abs(position.quantity) * position.entry_price * instrument.contract_size
         price = self._models.liquidation.price(

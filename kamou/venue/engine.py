@@ -315,9 +315,10 @@ class Engine:
         return self._account.prices_now().quotes(symbols)
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
-        """Return the mark prices of ``symbols`` for ``mids``, prices of the source.
+        """Return the mark prices of ``symbols``, USDT, for mids of the source.
 
-        The mids, ``[symbols of the source]``, may be of any instant.
+        The mids, ``[symbols of the source]``, may be of any instant. A symbol that the source
+        lacks, or whose mid is NaN, is left out.
         """
         return self._prices.make_prices(mids, self.market_ms, self.instruments).marks(symbols)
 

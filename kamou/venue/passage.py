@@ -64,7 +64,10 @@ class Passage:
         )
 
     def _move_through_bars(self, end_ms: int) -> None:
-        """Move market time to ``end_ms`` bar by bar, and match the orders that it reaches."""
+        """Move market time to ``end_ms`` bar by bar.
+
+        Orders fill and positions are liquidated at the prices that the bars reach.
+        """
         source, state = self._source, self._account.state
         while state.market_ms < end_ms:
             until_ms = min(end_ms, next_ms(state.market_ms, source.step_ms))

@@ -77,7 +77,7 @@ def flatten_event(reason: StateReason, at_ms: int) -> StateChanged:
     )
 
 
-def test_a_latch_line_that_the_last_run_saw_is_not_journalled_after_an_older_event(
+def test_a_line_of_the_latch_log_that_the_last_run_saw_is_not_journalled_again(
     journal: EndedRun,
 ) -> None:
     journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])

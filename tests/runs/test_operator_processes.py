@@ -120,7 +120,7 @@ async def test_a_stop_signal_during_the_fast_forward_stops_the_run_within_the_gr
     assert not data_dir.operator_socket.exists()
 
 
-def test_a_run_without_sockets_and_tcp_ends_with_a_configuration_error(
+def test_a_run_without_unix_sockets_and_operator_tcp_ends_with_exit_code_4(
     tmp_path: Path,
 ) -> None:
     program = (

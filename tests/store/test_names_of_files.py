@@ -87,7 +87,7 @@ def test_a_chosen_symbol_never_replaces_the_one_in_the_name_of_a_file(
         ("BTCUSDT.csv", None, "BTCUSDT by its name"),
     ],
 )
-def test_the_dry_run_says_whether_name_or_option_gave_the_symbol(
+def test_a_taken_file_says_whether_its_name_or_the_option_gave_its_symbol(
     tmp_path: Path, name: str, symbol: str | None, shown: str
 ) -> None:
     write_lines(tmp_path / name, [PLAIN, *bar_lines(bars_of("BTCUSDT"))])

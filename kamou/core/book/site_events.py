@@ -9,9 +9,10 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class SiteFailed(Event):
-    """Failure of the public site. The supervisor restarts the site; trading continues.
+    """Failure or silence of the public site. Trading continues.
 
-    Further failures before ``SiteRecovered`` are not stored.
+    The supervisor replaces a process that ended, exceeded a limit or stays silent. Further
+    failures before ``SiteRecovered`` are not stored.
     """
 
     trouble: str  # code of a ``SiteError``, such as ``crashed`` or ``not_started``

@@ -215,7 +215,10 @@ class RReport(TypedDict):
 
 
 class GroupReport(TypedDict):
-    """A row of a table of trades; a ratio is None if it is not defined."""
+    """Sums of the trades with the same ``key``, such as one symbol or exit reason.
+
+    A ratio is None if it is not defined.
+    """
 
     key: str
     trades: int

@@ -164,7 +164,7 @@ def daily_returns(trades: Sequence[ResultOfTrade], terms: GateTerms) -> list[flo
 
 
 def _original_rule_lacks(n: int, ratio: float | None, money: Fraction | None) -> Iterator[str]:
-    """Yield what the original rule lacks."""
+    """Yield each unmet condition of the original rule."""
     if n < TRADES_MIN:
         yield f"{n} trades; the original rule needs {TRADES_MIN}"
     if ratio is None:
@@ -179,7 +179,7 @@ def _original_rule_lacks(n: int, ratio: float | None, money: Fraction | None) ->
 def _canary_lacks(
     n: int, blocks: Sequence[Block], symbols: int, e_value: float, terms: GateTerms
 ) -> Iterator[str]:
-    """Yield what a canary needs beyond the original rule."""
+    """Yield each unmet condition of a canary beyond the original rule."""
     if e_value < terms.e_value_min:
         yield f"e-value of blocks {e_value:.4g}; a canary needs {terms.e_value_min}"
     if n < CANARY_TRADES_MIN:

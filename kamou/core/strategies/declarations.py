@@ -49,7 +49,10 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
 
 
 def _is_declared(strategy: Strategy, declared: str) -> bool:
-    """Return True if the strategy, its class or a ``__getattr__`` may have it."""
+    """Return True if the strategy or its class has the attribute ``declared``.
+
+    Also True if the class has a ``__getattr__``, which may return it.
+    """
     kind = type(strategy)
     of_instance = declared in getattr(strategy, "__dict__", ())
     return of_instance or hasattr(kind, declared) or hasattr(kind, "__getattr__")
