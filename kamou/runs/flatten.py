@@ -62,7 +62,7 @@ class FlattenLog:
         self._append({"note": what, **figures})
 
     def read_intents(self) -> tuple[Intent, ...]:
-        """Return the logged intents, oldest first, without lines that are cut short or damaged.
+        """Return the logged intents, oldest first; a damaged line is left out.
 
         The start of a run needs this, so no line may fail it; reconciliation finds the fills.
         """
