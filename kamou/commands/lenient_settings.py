@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kamou.commands.options import CONFIG_FILE, resolve
 from kamou.data_directory.folder import Announce
@@ -16,16 +16,19 @@ from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved, Settings, collect_leaf_types, load_settings
 from kamou.settings.sources import ENVIRONMENT_PREFIX, Given
 
+V = TypeVar("V")
+
 BAD_LINES_MAX = 100  # lines of one file that are not TOML and are left out, one by one
 
 
 def resolve_valid_settings(
     config_path: Path | None, warn: Announce, *, data_dir: Path | None
 ) -> Resolved:
-    """Return the settings; invalid ones keep their defaults.
+    """Return the settings without the invalid ones.
 
-    If file and environment contradict each other, the environment is left out, and so are the
-    file's values for settings that the environment has.
+    A setting of which no source has a valid value keeps its default. If two settings contradict
+    each other, the one of the environment is kept rather than that of the file. The data directory
+    is read first, so that no other setting can change it.
 
     Args:
         config_path: the file; None: ./kamou.toml, if it exists.
@@ -37,22 +40,41 @@ def resolve_valid_settings(
     except ConfigurationError as error:
         for line in error.args:
             warn(f"{line}; closing positions with the valid settings")
-    path = config_path or CONFIG_FILE
-    given = _from_file(path)
-    if data_dir is not None:
-        given["data_dir"] = ("--data-dir", data_dir)
-    kept: Given = {}
-    environ: dict[str, str] = {}
-    for key, each in given.items():
-        if _is_valid(environ, {**kept, key: each}):
-            kept[key] = each
-    for name in sorted(os.environ):
-        wider = {**environ, name: os.environ[name]}
-        if name.startswith(ENVIRONMENT_PREFIX) and _is_valid(wider, {}):
-            environ = wider
-            if name != f"{ENVIRONMENT_PREFIX}DATA_DIR" or data_dir is None:
-                kept.pop(name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower(), None)
-    return load_settings(None, environ if _is_valid(environ, kept) else {}, kept)
+    option: Given = {} if data_dir is None else {"data_dir": ("--data-dir", data_dir)}
+    environ = _keep_valid(_from_environment(), lambda some: _is_valid(some, option))
+    keys = {name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower() for name in environ}
+    file = {
+        key: each
+        for key, each in _from_file(config_path or CONFIG_FILE).items()
+        if key not in keys and key not in option
+    }
+    kept = _keep_valid(file, lambda some: _is_valid(environ, {**option, **some}))
+    return load_settings(None, environ, {**option, **kept})
+
+
+def _keep_valid(values: Mapping[str, V], is_valid: Callable[[dict[str, V]], bool]) -> dict[str, V]:
+    """Return the values that are valid together, the data directory first.
+
+    Values that are valid only with a later one, such as a minimum above the default maximum, are
+    tried again after it.
+    """
+    left = dict(sorted(values.items(), key=lambda each: (not _names_directory(each[0]), each[0])))
+    kept: dict[str, V] = {}
+    while True:
+        found = len(kept)
+        for key in tuple(left):
+            if is_valid({**kept, key: left[key]}):
+                kept[key] = left.pop(key)
+        if len(kept) == found:
+            return kept
+
+
+def _names_directory(name: str) -> bool:
+    return name.removeprefix(ENVIRONMENT_PREFIX).lower() == "data_dir"
+
+
+def _from_environment() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
 
 
 def _is_valid(environ: Mapping[str, str], given: Given) -> bool:
