@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping
 
 import attrs
 
+from kamou.errors import ConfigurationError, summarize_error
 from kamou.settings.strategy_files import StrategyFile
 
 # Strategies are imported in functions because they import numpy, which many verbs do not need.
@@ -71,10 +73,24 @@ def list_builtin_strategies() -> tuple[str, ...]:
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each failed check between a strategy's parameters: keys and condition."""
+    """Yield each failed check between a strategy's parameters: keys and condition.
+
+    Raises:
+        ConfigurationError: the ``contradictions`` of an operator's strategy raises an error, or
+            returns something else.
+    """
     from kamou.core.strategies.base import Parameters
 
     for name, parameters in settings.parameters.items():
         assert isinstance(parameters, Parameters)
-        for fields, what in parameters.contradictions():
+        try:
+            found = [(tuple(fields), str(what)) for fields, what in parameters.contradictions()]
+        except (Exception, SystemExit) as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigurationError(
+                f"the strategy {name} fails when its contradictions() is called:"
+                f" {summarize_error(error)}, at {frame.filename}:{frame.lineno}; it must return a"
+                " tuple of pairs of field names and a condition"
+            ) from error
+        for fields, what in found:
             yield tuple(f"strategies.{name}.{field}" for field in fields), what

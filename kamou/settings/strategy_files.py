@@ -124,7 +124,13 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
         ) from error
     sha256 = hashlib.sha256(body).hexdigest()
     factory = _import_factory(path, body, sha256)
-    kind = getattr(factory, "parameter_class", None)
+    try:
+        kind = getattr(factory, "parameter_class", None)
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"{path}: reading the parameter_class fails: {summarize_error(error)}; let it be a"
+            " class attribute"
+        ) from error
     if kind is not None and (problems := list(_find_parameter_problems(kind))):
         raise ConfigurationError(*(f"{path}: {problem}" for problem in problems))
     return StrategyFile(name=path.stem, path=path, sha256=sha256, factory=factory)

@@ -80,3 +80,21 @@ def test_a_strategy_file_that_is_not_python_changes_no_setting_and_cannot_be_dis
     assert canonical_json(load_settings(None, {}).settings) == before
     with pytest.raises(ConfigurationError, match=r"gibberish\.py cannot be loaded"):
         strategies.discover_strategies()
+
+
+@pytest.mark.usefixtures("fader")
+@pytest.mark.parametrize("body", ["raise KeyError('haste')", "return ('haste',)", "return None"])
+def test_contradictions_that_raise_or_return_something_else_are_an_error_with_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    kind = strategies.parameter_classes()["fader"]
+    names: dict[str, object] = {}
+    file = tmp_path / "checks.py"
+    file.write_text(f"def contradictions(self):\n    {body}\n")
+    exec(compile(file.read_text(), file, "exec"), names)
+    monkeypatch.setattr(kind, "contradictions", names["contradictions"])
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(None, {})
+    assert "the strategy fader fails when its contradictions() is called" in str(error.value)
+    if body.startswith("raise"):
+        assert f"KeyError('haste'), at {file}:2" in str(error.value)

@@ -272,3 +272,23 @@ def test_a_strategy_that_cannot_be_made_is_an_error_with_its_name() -> None:
 
     with pytest.raises(ConfigurationError, match="the strategy fader cannot be made: LookupError"):
         strategies.make_strategies(["fader"], {}, {"fader": factory})  # type: ignore[dict-item]  # its type is wrong on purpose
+
+
+def test_a_parameter_class_that_raises_when_it_is_read_is_an_error_with_the_file(
+    folder: Path,
+) -> None:
+    path = write(
+        folder,
+        "odd",
+        "class Meta(type):\n"
+        "    @property\n"
+        "    def parameter_class(cls):\n"
+        "        raise ValueError('not now')\n"
+        "class Odd(metaclass=Meta):\n"
+        "    name = 'odd'\n"
+        "strategy = Odd\n",
+    )
+    with pytest.raises(ConfigurationError, match="reading the parameter_class fails") as error:
+        load_file(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "not now" in str(error.value)
