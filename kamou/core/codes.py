@@ -115,14 +115,14 @@ class StateReason(StrEnum):
 MEANINGS = {
     # T1 abstains
     "WARMING_UP": "the strategy needs more bars before its first score",
-    "DATA_MISSING": "no bar of this symbol is known",
+    "DATA_MISSING": "the symbol's newest bar is missing or invalid, or no bar of it is known",
     "DATA_STALE": "the newest bar or quote is too old, missing or dated in the future",
     "DATA_DEGENERATE": "flat prices or figures that are not finite allow no score",
     "REGIME_WRONG": "the market is not in the regime that the strategy wants",
     "NO_TRIGGER": "the data is complete, and the strategy's condition for a signal is not met",
     "NOT_MEAN_REVERTING": "the price does not revert to its mean as the strategy wants",
     "STRATEGY_FAILED": "the strategy raised an error or gave invalid scores",
-    "SCORE_TOO_SMALL": "the score is below the strategy's minimum",
+    "SCORE_TOO_SMALL": "the score is 0, or below the strategy's minimum in absolute value",
     # T2 vetoes
     "REWARD_TO_RISK_LOW": "the reward-to-risk after costs is below its minimum",
     "SYMBOL_EXCLUDED": "the settings exclude this symbol",

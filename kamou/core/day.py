@@ -88,7 +88,7 @@ class Day:
 
     The daily loss limit compares ``loss``, which includes the cost of closing all positions and
     leaves out deposits and withdrawals. The record publishes ``return_twr``, which leaves out exit
-    costs. Each transfer ends a stretch of it, so it does not depend on the size of transfers.
+    costs. Each transfer ends a stretch, so ``return_twr`` does not depend on the size of transfers.
     """
 
     equity_start: Decimal  # at 00:00 or, if that is not possible, at the first read

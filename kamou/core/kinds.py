@@ -51,7 +51,8 @@ class DriftKind(StrEnum):
 
     POSITION_UNKNOWN = "POSITION_UNKNOWN"  # no trade of the book explains the position
     QUANTITY_DIFFERS = "QUANTITY_DIFFERS"
-    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"  # the position would be adopted otherwise
+    # The position cannot be adopted, because the book has no contract specification of its symbol.
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
 
 
 class Tier(StrEnum):
@@ -90,7 +91,7 @@ class RunEnd(StrEnum):
 
 
 class SizeLimit(StrEnum):
-    """The limit that decided the size of a trade, or that left none."""
+    """The limit that decided the size of a trade, or that left too little for one."""
 
     RISK = "risk"  # of one trade
     EXPOSURE = "exposure"  # of the symbol

@@ -229,7 +229,10 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Intent:
-    """The intent of one order, which is committed before the order is sent."""
+    """The intent of one order, which is committed before the order is sent.
+
+    ``limit_price`` and ``trigger_price`` are None if the order's type has no such price.
+    """
 
     client_order_id: str  # a hash of the content and the salt
     trade_id: str
@@ -247,12 +250,16 @@ class Intent:
     leverage: int
     intended_at_ms: int
     salt: str  # hex
-    cause_id: str
+    cause_id: str  # id of what caused the intent, such as its permit
 
 
 @attrs.frozen(kw_only=True)
 class OrderReport:
-    """An order as the venue reports it. Quantities are contracts."""
+    """An order as the venue reports it. Quantities are contracts.
+
+    ``average_price`` is None without a fill. ``limit_price`` and ``trigger_price`` are None if the
+    order's type has no such price.
+    """
 
     client_order_id: str
     venue_order_id: str
@@ -301,8 +308,9 @@ class FillReport:
 class PositionReport:
     """A one-way position as the venue reports it.
 
-    ``quantity`` is signed, in contracts. An assertion fails unless the mark price is positive and
-    all numbers but ``liquidation_price`` are finite.
+    ``quantity`` is signed, in contracts; ``margin`` is money. ``liquidation_price`` is None if no
+    price above 0 liquidates the position, or if the venue reports none. An assertion fails unless
+    the mark price is positive and all numbers but ``liquidation_price`` are finite.
     """
 
     symbol: str
@@ -345,7 +353,7 @@ class Income:
 
     income_id: str
     kind: IncomeKind
-    symbol: str
+    symbol: str  # empty: of no symbol, such as a transfer
     amount: Decimal  # signed, positive is received
     at_ms: int
 

@@ -1,1 +1,4 @@
-"""Events, and the position book, trades and orders that are folded from events."""
+"""Events, the position book that is folded from them, intents and due actions.
+
+The modules of the book's parts (trades, orders, permits, money, reconciliation) are here too.
+"""

@@ -46,7 +46,7 @@ class BookTrades:
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, unpublished, by trade id
     published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # the newest, by result id
     uncorrected: list[str] = attrs.field(factory=list)  # result ids that lack a late payment
-    unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
+    unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until a trade has it
     unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding without a trade, by id
 
     def position(self, symbol: str) -> Decimal:
@@ -79,7 +79,7 @@ class BookTrades:
     def next_part(self, trade_id: str) -> int:
         """Return the number of the part of a trade that a fill opens.
 
-        It is 1 if no part of the trade is published.
+        The number is 1 if the book has no published part of the trade.
         """
         part = 1
         while portfolio.result_id(trade_id, part) in self.published:
@@ -87,7 +87,10 @@ class BookTrades:
         return part
 
     def reopen(self, trade: OpenTrade) -> None:
-        """Store a trade after a fill as the open one of its symbol."""
+        """Store a trade after a fill as the open one of its symbol.
+
+        The trade is no longer finished. The symbol's unassigned contracts are dropped.
+        """
         self.finished.pop(trade.trade_id, None)
         self.open[trade.symbol] = trade
         self.unassigned.pop(trade.symbol, None)
@@ -139,7 +142,7 @@ class BookTrades:
     # --- reconciliation ----------------------------------------------------------
 
     def adopt(self, event: PositionAdopted) -> None:
-        """Store an adopted position as a trade.
+        """Store an adopted position as a trade; drop the symbol's unassigned contracts.
 
         Does nothing if ``unless_held`` is set and the book already has the position.
         """

@@ -49,8 +49,8 @@ class BookTransfers:
     def count(self, key: str, paid: BalanceChange) -> None:
         """Correct the equity before a transfer by a fill or payment after it.
 
-        The fill or payment is subtracted from each valued transfer if its time lies between that
-        transfer and the account read of its valuation.
+        The fill or payment is subtracted from that equity if its time lies between the transfer and
+        the account read from which the transfer was valued.
 
         Args:
             key: fill key or income id.

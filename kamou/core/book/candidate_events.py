@@ -27,7 +27,7 @@ class VetoedCandidate:
 
 @attrs.frozen(kw_only=True)
 class CandidatesVetoed(Event):
-    """Candidates of one cycle that vetoes (T2) refused, in the order of their ranks."""
+    """Candidates of one cycle that vetoes (T2) stopped, in the order of their ranks."""
 
     candidates: tuple[VetoedCandidate, ...]
 
@@ -38,8 +38,8 @@ class RefinedCandidate:
 
     candidate: Candidate
     verdict: RefinerVerdict
-    size_multiplier: Decimal
-    reason_code: str
+    size_multiplier: Decimal  # share of the full size
+    reason_code: str  # empty: the refiner gave no reason
 
 
 @attrs.frozen(kw_only=True)

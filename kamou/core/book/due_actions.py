@@ -58,7 +58,11 @@ class ProtectTrade:
 
 @attrs.frozen
 class PlaceTarget:
-    """The placing of a take-profit at a venue that takes none attached to an entry."""
+    """The placing of a take-profit at a venue that takes none attached to an entry.
+
+    The action stays due while the trade is open. The order manager places the order once, after the
+    entry has ended and all positions have stops; without a target price it places none.
+    """
 
     symbol: str
 

@@ -33,7 +33,7 @@ class Event:
     """Base of all events."""
 
     at_ms: int  # by this machine's clock; of an account read, by the venue's
-    cause_id: str = ""  # id of what caused it; an entry's causes lead back to a bar
+    cause_id: str = ""  # id of the cause; the causes of an entry lead back to a bar
     schema: ClassVar[int] = 1
 
     @property
@@ -50,9 +50,9 @@ class RunStarted(Event):
     run_number: int
     mode: RunMode
     version: str
-    config_digest: str
-    config_json: str
-    change_reason: str
+    config_digest: str  # of ``config_json``
+    config_json: str  # the settings that change trades
+    change_reason: str  # the operator's reason for changed settings; may be empty
     gate: str = "assumed"  # basis of the grants; older journals have no other
 
 
@@ -68,10 +68,10 @@ class CycleRanked(Event):
 
     cycle_at_ms: int
     bar_closed_at_ms: int  # 0 when no bar closed in this cycle
-    symbols: int
-    candidates: int
-    abstained: tuple[Figure, ...]
-    late_shards: int
+    symbols: int  # number of ranked symbols
+    candidates: int  # number of signals, of which ``top`` has the best
+    abstained: tuple[Figure, ...]  # numbers of abstentions, named ``strategy.CODE``
+    late_shards: int  # number of shards that did not answer with the newest bar
     top: tuple[Ranked, ...]
 
     @property
@@ -237,8 +237,8 @@ class ReductionProved(Event):
 
     client_order_id: str
     symbol: str
-    position: Decimal
-    quantity: Decimal
+    position: Decimal  # contracts, signed
+    quantity: Decimal  # contracts of the order
 
 
 # --- money, reconciliation, the trading state ----------------------------------
@@ -293,9 +293,10 @@ class EquityRecorded(Event):
     margin_used: Decimal
     open_risk: Decimal
     net_deposits: Decimal  # since inception
-    exit_costs: Decimal | None = None  # money: cost of closing all positions at these marks
+    exit_costs: Decimal | None = None  # money, of closing all positions; None: not recorded
     day_equity: Decimal | None = None  # at 00:00 of this day; None: the day was not open yet
-    day_lost: Decimal | None = None  # money since 00:00, with exit costs, without transfers
+    # Money since 00:00, with exit costs, without transfers; None if ``day_equity`` is None.
+    day_lost: Decimal | None = None
     marks: tuple[Figure, ...] = ()  # mark prices of open positions, named by symbol
 
 

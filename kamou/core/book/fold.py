@@ -1,7 +1,8 @@
 """Fold of the position book: the changes by each kind of event.
 
 A method of one part of the book applies an event that changes only that part. The functions here
-apply events that change several parts. ``HANDLERS`` has the function of each kind.
+apply events that change several parts, or fields of the book itself. ``HANDLERS`` has the function
+of each kind.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ def _keep_order(book: BookState, before: OrderState, order: OrderState) -> None:
 
 
 def _settle(book: BookState, trade: OpenTrade) -> None:
-    """Finish the trade if it is flat and no entry in its symbol can fill."""
+    """Finish the trade if it is flat, unless an entry in its symbol may add to it.
+
+    Such an entry may fill, or has unrecorded fills. A trade without a fill stays.
+    """
     if trade.quantity == 0 and trade.entered > 0 and not book.orders.has_live_entry(trade.symbol):
         book.trades.finish(trade)
 
@@ -116,7 +120,11 @@ def _record_fill(book: BookState, event: e.FillRecorded) -> None:
 
 
 def _trade_for(book: BookState, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-    """Return the trade of a fill, or None. The first fill of an entry opens a trade."""
+    """Return the trade of a fill, or None. The first fill of an entry opens a trade.
+
+    The opening is recorded as an entry in the recent activity, unless a part of the trade is
+    published.
+    """
     trade = book.trades.find_owner(fill, order)
     if trade is not None or fill.symbol in book.trades.open:
         return trade
@@ -170,10 +178,10 @@ def _count_fill(book: BookState, fill: FillReport, trade: OpenTrade | None) -> N
 
 
 def _count(book: BookState, key: str, paid: BalanceChange) -> None:
-    """Store a fill or a payment, and count it on the open UTC day if it belongs to it.
+    """Store a fill or a payment; one of the open UTC day counts on that day.
 
     If its time lies between a midnight or a transfer and the account read from which the equity at
-    that time was computed, that equity changes too.
+    that midnight or transfer was computed, that equity changes too.
     """
     book.payments[key] = paid
     forget_oldest(book.payments, SEEN_KEPT)

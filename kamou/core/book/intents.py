@@ -1,4 +1,4 @@
-"""Intents of entries and exits, with client order ids made from content and salt.
+"""Intents of entries, stops, take-profits and exits, with their client order ids.
 
 The client order id is a hash of the intent's content and a salt. So the venue's records contain a
 commitment to the content, and the same content and salt give the same id. ``SaltOf`` is the type of

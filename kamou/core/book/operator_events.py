@@ -18,4 +18,4 @@ class CommandRecorded(Event):
 
     reason: StateReason  # the command
     note: str  # the operator's note
-    refusal: str = ""  # why the governor did not resume; empty for other commands
+    refusal: str = ""  # why the governor did not resume; empty: no refusal

@@ -58,7 +58,7 @@ class OrderState:
     venue_order_id: str = ""
     unknown_since_ms: int = 0  # time of ``OrderUnknown``; 0: none
     changed_at_ms: int
-    reason: str = ""
+    reason: str = ""  # of the unknown outcome, the cancel request or the end
     plan: Plan | None = None  # of an entry
 
     @property

@@ -161,7 +161,10 @@ def pending_entries(book: PositionBook) -> tuple[PendingEntry, ...]:
 
 
 def _stop_order(book: PositionBook, trade: OpenTrade) -> OrderState | None:
-    """Return the confirmed stop's order, or else the newest stop that may still rest."""
+    """Return the order of the confirmed stop, or of the newest stop that may fill.
+
+    A stop with unrecorded fills counts too. None if the book has no such order.
+    """
     if trade.confirmed is not None:
         return book.orders.find(trade.confirmed.client_order_id)
     stops = [

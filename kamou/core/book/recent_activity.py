@@ -66,7 +66,7 @@ class GapBuffer:
     p99: Decimal  # 99th percentile of the overshoots that count; 0 without any
     measured: int  # number of overshoots that count
     days: int  # for which an overshoot counts
-    worst: Overshoot | None  # the largest that counts
+    worst: Overshoot | None  # the largest that counts; None: none counts
 
     @property
     def value(self) -> Decimal:

@@ -50,7 +50,7 @@ class OpenTrade:
     adopted: bool = False
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
-    unplanned: bool = False  # True: some contracts had no plan (adopted, or external orders)
+    unplanned: bool = False  # True: some contracts had no plan (adopted, corrected, external)
     exited: Decimal = ZERO
     exited_value: Decimal = ZERO
     fees: Decimal = ZERO  # money, positive is paid
@@ -299,7 +299,7 @@ def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: in
 
 
 def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
-    """Return the trade in the new contract size and tick, with the same base units."""
+    """Return the trade in the event's contract size, tick and stop; base units stay."""
 
     def resize(contracts: Decimal) -> Decimal:
         return contracts * trade.contract_size / event.contract_size

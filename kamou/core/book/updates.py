@@ -1,4 +1,4 @@
-"""Updates that a venue pushes about orders. Reconciliation reads what is lost."""
+"""Reports of orders and fills that a venue pushes; reconciliation reads lost ones."""
 
 from __future__ import annotations
 

@@ -60,7 +60,10 @@ def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
 
 
 def sma(values: Floats, n: int) -> Floats:
-    """Return the simple moving average over ``n`` rows; first valid index ``n-1``."""
+    """Return the simple moving average over ``n`` rows; first valid index ``n-1``.
+
+    Values are ``[T]`` or ``[T, symbols]``.
+    """
     if len(values) < n:
         return np.full(values.shape, np.nan)
     return pad_rows(roll_windows(values, n).mean(axis=-1), len(values))
@@ -69,7 +72,8 @@ def sma(values: Floats, n: int) -> Floats:
 def stddev(values: Floats, n: int, ddof: int = 0) -> Floats:
     """Return the standard deviation over ``n`` rows; first valid index ``n-1``.
 
-    The sum of squares is divided by ``n - ddof``; ``ddof=0`` is TA-Lib's STDDEV.
+    Values are ``[T]`` or ``[T, symbols]``. The sum of squares is divided by ``n - ddof``;
+    ``ddof=0`` is TA-Lib's STDDEV.
     """
     if len(values) < n:
         return np.full(values.shape, np.nan)
@@ -80,6 +84,7 @@ def zscore(values: Floats, n: int, ddof: int = 1) -> Floats:
     """Return the z-score of each value in the window that ends with the value.
 
     It is (value - SMA) / standard deviation over ``n`` rows; the first valid index is ``n-1``.
+    Values are ``[T]`` or ``[T, symbols]``.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - sma(values, n)) / stddev(values, n, ddof)

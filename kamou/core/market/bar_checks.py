@@ -268,7 +268,11 @@ def _figures(rows: BarRows, at: int) -> str:
 
 
 def count_grid_bars(rows: BarRows, period_ms: int) -> int:
-    """Return the number of bars from the earliest row's time to the latest's."""
+    """Return the number of bars from the earliest row's time to the latest's.
+
+    Raises:
+        ValueError: there are no rows.
+    """
     return (int(rows.open_ms.max()) - int(rows.open_ms.min())) // period_ms + 1
 
 

@@ -40,8 +40,8 @@ class Series:
     """Sparse observations as columns ``[rows, symbols]``, with their available times.
 
     The observations are open interest (contracts or base units), funding rates (fractions per
-    interval) or ratios of long to short accounts. NaN: unknown. ``period_ms`` is the most frequent
-    time between two rows.
+    interval) or ratios of long to short accounts. NaN: unknown. ``available_ms`` is ``[rows]``.
+    ``period_ms`` is the most frequent time between two rows.
     """
 
     symbols: tuple[str, ...]

@@ -233,7 +233,11 @@ class Panel:
         )
 
     def _check_time(self, open_ms: int) -> bool:
-        """Return True if rows are missing between the newest bar and ``open_ms``."""
+        """Return True if rows are missing between the newest bar and ``open_ms``.
+
+        Raises:
+            InvalidDataError: as ``append``.
+        """
         if not self.bars:
             return False
         step = open_ms - self.open_ms
@@ -265,6 +269,9 @@ class Panel:
 
         ``[n, symbols]``, a view of the buffer: read it before the next ``append``. Rows before the
         first bar are NaN. Across a gap rows are not evenly spaced, so check ``count``.
+
+        Raises:
+            AssertionError: ``n + back`` is below 1, or more than the window.
         """
         return self._rows[field].last(n + back)[:n]
 
@@ -274,11 +281,19 @@ class Panel:
         return row
 
     def indicator(self, spec: Indicator) -> Floats:
-        """Return an indicator's value, ``[symbols]``; NaN if warming up or undefined."""
+        """Return an indicator's value, ``[symbols]``; NaN if warming up or undefined.
+
+        Raises:
+            KeyError: the panel was not made with this indicator.
+        """
         return self._states[spec].value
 
     def state(self, spec: Indicator) -> IndicatorState:
-        """Return the state of an indicator, which may have more than one value."""
+        """Return the state of an indicator, which may have more than one value.
+
+        Raises:
+            KeyError: as ``indicator``.
+        """
         return self._states[spec]
 
     def append_interest(self, available_ms: int, values: Floats) -> None:
@@ -318,7 +333,8 @@ class Panel:
     def open_interest(self, now_ms: int) -> tuple[Ints, Floats]:
         """Return the open interest that is known at ``now_ms``.
 
-        Times in ms are ``[rows]``, ln(open interest) is ``[rows, symbols]``.
+        Times in ms are ``[rows]``, ln(open interest) is ``[rows, symbols]``; both have no rows if
+        none is known.
         """
         known = int(np.searchsorted(self._interest_ms, now_ms, side="right"))
         if not known:

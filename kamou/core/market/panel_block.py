@@ -2,8 +2,8 @@
 
 Strategies score all bars of a block at once.
 
-Its arrays are those of a ``Panel`` with one more axis, ``[bars, symbols]``. Entry b has what the
-panel had after bar b: nothing of a later bar is in it.
+The arrays of a ``PanelBlock`` are those of a ``Panel`` with one more axis, ``[bars, symbols]``.
+Entry b has what the panel had after bar b: nothing of a later bar is in it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class InterestSnapshot:
     def compute(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """Return ``compute`` of the rows known at ``now_ms``, cached by ``key``."""
+        """Return ``compute`` of the rows known at ``now_ms``.
+
+        The result is cached by ``key`` and the number of these rows.
+        """
         known = int(np.searchsorted(self.times, now_ms, side="right"))
         value = self._derived.get((key, known))
         if value is None:
@@ -75,7 +78,11 @@ class PanelBlock:
         return rows[first : len(rows) - back]
 
     def indicator(self, spec: Indicator) -> Floats:
-        """Return an indicator's values, ``[bars, symbols]``; NaN where unknown."""
+        """Return an indicator's values, ``[bars, symbols]``; NaN where unknown.
+
+        Raises:
+            KeyError: the panel was not made with this indicator.
+        """
         return self._indicators[spec]
 
     def compute_from_interest(

@@ -39,7 +39,7 @@ class DeclaredReads:
     """The largest reads that a strategy declared."""
 
     strategy: str
-    bars: int
+    bars: int  # longest window
     indicators: frozenset[Indicator]
     open_interest_rows: int  # 0: it reads no open interest
 

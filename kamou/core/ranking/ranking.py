@@ -1,4 +1,7 @@
-"""The ranking of a cycle, which merges the scores of all shards and strategies."""
+"""The ranking of a cycle, which merges the scores of all shards and strategies.
+
+A shard is fresh if it answered with the newest bar of all shards; otherwise it is late.
+"""
 
 from __future__ import annotations
 
@@ -182,7 +185,7 @@ def score_symbols(
     Arrays are ``[symbols]``, or ``[bars, symbols]`` for a block of bars. The score of a
     cross-sectional strategy is the rank of its raw value; it abstains with ``NO_TRIGGER`` if the
     two have different signs. Every strategy abstains with ``SCORE_TOO_SMALL`` from a score that is
-    0 or smaller in absolute value than its ``score_min``.
+    0, NaN, or smaller in absolute value than its ``score_min``. An earlier abstention stays.
 
     Args:
         strategy: the strategy that scored the symbols.

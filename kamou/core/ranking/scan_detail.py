@@ -170,7 +170,10 @@ def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
 def _figures(
     head: Mapping[str, Any], strategy: str, code: Abstain, values: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """Yield the figures that explain an abstention, and the strategy's condition."""
+    """Yield the figures that explain an abstention, and the strategy's condition.
+
+    Yield the error if the strategy failed, and nothing if the code has no condition.
+    """
     if code is Abstain.STRATEGY_FAILED:
         yield Figure(name="error", value=head.get("errors", {}).get(strategy) or "not recorded")
         return

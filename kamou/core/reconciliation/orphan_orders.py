@@ -23,13 +23,13 @@ def find_orphan_orders(
     """Return the orders to cancel, orphan orders first.
 
     The others are resting entries of expired plans, orders whose cancel was requested
-    ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that the book does not have.
-    Each of these stays for ``in_flight_ms`` after it was placed.
+    ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that are no unsettled orders of
+    the book. Each of these stays for ``in_flight_ms`` after it was placed.
 
-    A reduce-only order that the book does not have, for example after a restored backup, may
-    protect a position. It is canceled once the trade is protected by a confirmed stop. If there is
-    neither a trade nor a position, the order is canceled after ``pending_mismatch_ms``. Until then
-    it is a pending mismatch.
+    A reduce-only order that is no unsettled order of the book, for example after a restored backup,
+    may protect a position. It is canceled once the trade is protected by a confirmed stop. If there
+    is neither a trade nor a position, the order is a pending mismatch, and is canceled after
+    ``pending_mismatch_ms``.
 
     Args:
         pending_mismatches: this dict gets the pending mismatches, with the time since which each is
@@ -68,7 +68,8 @@ def _protects(
 ) -> bool:
     """Return True if the order may be the only protection of a position.
 
-    Without a trade and a position this holds until ``pending_mismatch_ms`` have passed.
+    Without a trade and a position this holds until ``pending_mismatch_ms`` have passed, and the
+    order is added to ``pending_mismatches``.
     """
     symbol = order.symbol
     trade = book.trades.open.get(symbol)

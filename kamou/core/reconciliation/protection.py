@@ -98,8 +98,9 @@ def protect(
 ) -> tuple[Action, ...]:
     """Return the actions that protect an open trade.
 
-    There are none if exactly one stop rests and it is confirmed and has the right size, or if the
-    trade has no open contracts or closed more than it opened.
+    There are none if exactly one stop rests and is confirmed, and it has the right size or another
+    stop was sent to replace it. There are also none if the trade has no open contracts or closed
+    more than it opened.
 
     Args:
         orders: unsettled orders of the book in the symbol.
@@ -167,8 +168,8 @@ def _covered(
 ) -> tuple[Action, ...]:
     """Return the actions that leave one stop of the right size on a covered position.
 
-    The covering stop whose size is nearest to the open size stays. If it is too large, a stop of
-    the right size is placed.
+    The covering stop whose size is nearest to the open size stays, and is confirmed. If it is too
+    large, a stop of the right size is placed, unless one was sent and is not listed yet.
 
     Args:
         covering: the stops that protect all open contracts.
@@ -220,7 +221,10 @@ def is_covered(
 def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[OrderReport]
 ) -> list[OrderReport]:
-    """Return Kamou's listed stops of the trade, at any price, without canceled ones."""
+    """Return Kamou's listed stops of the trade, at any price.
+
+    Stops whose cancel was requested are left out.
+    """
     known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
     return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 

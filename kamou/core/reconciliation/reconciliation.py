@@ -187,7 +187,10 @@ class _Work:
     # --- positions ---------------------------------------------------------------
 
     def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
-        """Repair positions; return mismatches, and symbols for the next reconciliation."""
+        """Repair positions; return mismatches, and symbols for the next reconciliation.
+
+        Differences that a later list may explain are stored as pending mismatches.
+        """
         reported = {p.symbol: p for p in self.view.positions if p.quantity != 0}
         mismatches: list[DriftFound] = []
         deferred: list[str] = []
@@ -306,7 +309,7 @@ class _Work:
     # --- protection, the cycle's end ----------------------------------------------
 
     def protection(self) -> tuple[str, ...]:
-        """Check all stops; return the symbols that need more than ``ConfirmStop``."""
+        """Record confirmed and lost stops; return the symbols that need further actions."""
         needy: list[str] = []
         for symbol in list(self.book.trades.open):
             trade = self.book.trades.open[symbol]

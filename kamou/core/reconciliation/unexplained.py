@@ -1,7 +1,7 @@
 """Search for unlisted positions and unexplained changes of the wallet balance.
 
-If the venue's list omits one position, fill or payment by mistake, it looks the same. So the venue
-is read again before a repair.
+The same differences appear if the venue's list omits a position, fill or payment by mistake. So the
+venue is read again before a repair.
 """
 
 from __future__ import annotations

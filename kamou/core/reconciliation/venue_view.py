@@ -98,10 +98,11 @@ class Reconciliation:
 
     repairs: tuple[Event, ...]
     marks: tuple[Event, ...]  # explained drift, equity snapshot and cycle's end, if due
-    protect: tuple[str, ...]  # symbols whose stop is missing, wrong, doubled or awaited
+    # Symbols whose stop is missing, wrong, doubled or awaited, or whose exit is awaited.
+    protect: tuple[str, ...]
     orphan_orders: tuple[CancelOrder, ...]  # Kamou's resting orders to cancel
     resolve: tuple[str, ...]  # client order ids to query
-    mismatches: tuple[DriftFound, ...]  # differences that were repaired as drift
+    mismatches: tuple[DriftFound, ...]  # differences that are drift; repaired if possible
     deferred: tuple[str, ...]  # symbols with a difference that a later list may explain
     # Pending mismatches, with the time since which each is pending, for the next reconciliation.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)

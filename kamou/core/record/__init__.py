@@ -1,1 +1,1 @@
-"""Performance statistics, figures and reports of backtests, and the gate's grants."""
+"""Performance, drawdowns, reports of backtests, the gate's decisions and grants."""

@@ -12,8 +12,8 @@ from typing import NotRequired, TypedDict
 class StrategyReport(TypedDict):
     """Closed trades of one strategy.
 
-    ``without_r`` counts the trades of which no plan opened a part. They have no R, and the mean is
-    None if no trade has one.
+    ``without_r`` counts the trades of which a part had no plan. These have no R. ``mean_r`` is the
+    mean of the others; None if there are none.
     """
 
     trades: int
@@ -187,7 +187,8 @@ class DayReport(TypedDict):
 class MonthReport(TypedDict):
     """The chained returns of a month's days, as a fraction.
 
-    ``complete`` is True if the whole month was tested.
+    ``complete`` is True if the whole month was tested. ``return_twr`` is None if the return of one
+    of the days is not known.
     """
 
     month: str
@@ -205,7 +206,10 @@ class RBinReport(TypedDict):
 
 
 class RReport(TypedDict):
-    """The distribution of R, and the ids of the ``best`` and the ``worst`` trades."""
+    """The distribution of R, and the ids of the ``best`` and the ``worst`` trades.
+
+    ``trades`` counts the trades with R, ``without_r`` those without.
+    """
 
     bins: list[RBinReport]
     trades: int
@@ -253,7 +257,8 @@ class HaltReport(TypedDict):
 class TradeReport(TypedDict):
     """A closed trade.
 
-    ``quantity`` is in contracts; ``funding`` is positive if received.
+    ``quantity`` is in contracts; ``funding`` is positive if received. ``planned_stop`` is None
+    without a plan, ``r`` if a part of the trade had no plan.
     """
 
     trade_id: str

@@ -198,6 +198,9 @@ def _figure(value: float | None, unit: str, n: int, reason: str = "") -> Backtes
 
 
 def pair_of_drawdowns(curve: Sequence[EquityAt]) -> tuple[Drawdown | None, Drawdown | None]:
-    """Return the maximum and the longest drawdown; None if the equity never fell."""
+    """Return the maximum and the longest drawdown; None if the equity never fell.
+
+    ``curve`` is in the order of time and not empty.
+    """
     found = find_drawdowns(curve)
     return deepest(found), longest(found, curve[-1][0])

@@ -34,7 +34,10 @@ class TradePair(TypedDict):
 
 
 class Comparison(TypedDict):
-    """All differences; ``warnings`` say why the two tests are not comparable."""
+    """All differences, and all figures of both reports, equal ones too.
+
+    ``warnings`` say why the two tests are not comparable.
+    """
 
     warnings: list[str]
     settings: list[ValueChange]
@@ -120,7 +123,7 @@ def _pair(name: str, before: float | None, after: float | None) -> FigurePair:
 def _match_trades(
     before: BacktestReport, after: BacktestReport
 ) -> tuple[int, list[TradePair], list[TradeReport], list[TradeReport]]:
-    """Return the number of equal trades, the changed pairs, and all other trades.
+    """Return the number of equal trades, the changed pairs, and each report's others.
 
     A trade's id has its bar, its strategy and its symbol, so trades with equal ids and sides are of
     the same signal.

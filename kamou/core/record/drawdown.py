@@ -19,7 +19,7 @@ TransferAt = tuple[int, float, float | None]
 
 @attrs.frozen(kw_only=True)
 class Drawdown:
-    """The largest fall of the index from an earlier peak.
+    """A fall of the index from an earlier peak; of ``DrawdownFold`` the largest one.
 
     ``value`` is a fraction, 0 or negative. Without a fall the times are None. ``recovery_ms`` is
     the time at which the index reached the peak again; None if it has not. ``snapshots`` is the

@@ -66,7 +66,11 @@ def make_blocks(trades: Iterable[ResultOfTrade]) -> tuple[Block, ...]:
 
 
 def mean(values: Sequence[Decimal]) -> Fraction:
-    """Return the mean without rounding, because it is compared with thresholds."""
+    """Return the mean without rounding, because it is compared with thresholds.
+
+    Raises:
+        ZeroDivisionError: there are no values.
+    """
     return sum(map(Fraction, values), Fraction(0)) / len(values)
 
 

@@ -31,7 +31,8 @@ INSUFFICIENT = "insufficient evidence"
 class Counted:
     """Size of the data behind an interval.
 
-    There are ``n`` observations in ``days`` complete days until ``as_of_ms``.
+    There are ``n`` observations in ``days`` complete days until ``as_of_ms``, which is None without
+    a complete day.
     """
 
     n: int
@@ -126,7 +127,7 @@ class DayReturns:
     """
 
     returns: Floats  # [days]
-    as_of_ms: int | None = None  # the close of the last complete day
+    as_of_ms: int | None = None  # the close of the last complete day; None: no day
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -77,11 +77,12 @@ class GateEvaluation:
     n: int  # closed trades
     blocks: int
     symbols: int
-    sharpe_daily_annualised: float | None  # None: below two days, or without deviation
+    # None: below two days, without deviation, or equity used up.
+    sharpe_daily_annualised: float | None
     expectancy_r: float | None  # mean R; None without a trade
     expectancy_usd_per_100: float | None  # 100 x mean PnL, money; None without a trade
-    e_value: float  # of single trades, for display
-    e_value_blocks: float  # decides
+    e_value: float  # of single trades, for display; 0 if halted
+    e_value_blocks: float  # decides; 0 if halted
     original_rule_passes: bool
     decision: GateDecision
     reasons: tuple[str, ...]  # what it lacks, or why it is halted; empty: a canary
@@ -142,9 +143,9 @@ def evaluate_strategy(
 def daily_returns(trades: Sequence[ResultOfTrade], terms: GateTerms) -> list[float] | None:
     """Return each UTC day's PnL over the equity at its start.
 
-    None if the equity at a start is not above 0. A trade belongs to the day of its close. The days
-    run from that of ``terms.from_ms``, or of the first opening, to that of the last close. Days
-    without a close are 0.
+    None if the equity at a start is not above 0; empty without a trade. A trade belongs to the day
+    of its close. The days run from that of ``terms.from_ms``, or of the first opening, to that of
+    the last close. Days without a close are 0.
     """
     if not trades:
         return []

@@ -59,9 +59,10 @@ class TradeGroup:
 def measure_exposure(
     holdings: Sequence[Holding], *, from_ms: int, until_ms: int, equity_start: Decimal
 ) -> HeldShares:
-    """Return the exposure of positions that are open within ``[from_ms, until_ms)``.
+    """Return the exposure in the time ``[from_ms, until_ms)``.
 
-    A position that closes at the instant at which another opens does not overlap with it.
+    All holdings must be within that time. A position that closes at the instant at which another
+    opens does not overlap with it.
     """
     changes = sorted(
         change
@@ -143,6 +144,9 @@ def group_trades(trades: Sequence[ClosedTrade], by: str) -> tuple[TradeGroup, ..
     """Return the rows of one table of ``GROUPINGS``.
 
     Weekdays and hours are in the order of time, all others have the highest net PnL first.
+
+    Raises:
+        KeyError: ``GROUPINGS`` has no table ``by``.
     """
     key_of = GROUPINGS[by]
     found: dict[str, list[ClosedTrade]] = {}

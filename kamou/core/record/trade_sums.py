@@ -13,7 +13,7 @@ from kamou.core.model import ZERO, Side
 
 @attrs.frozen(kw_only=True)
 class Holding:
-    """The time of a position, without ``until_ms``, and its entry value, for exposure."""
+    """The time ``[from_ms, until_ms)`` of a position, and its entry value."""
 
     from_ms: int
     until_ms: int
@@ -33,7 +33,7 @@ class ClosedTrade:
     funding: Decimal  # positive: received
     slippage: Decimal
     pnl_net: Decimal
-    r: float | None  # None: no plan opened a part of the trade
+    r: float | None  # None: a part of the trade had no plan
     exit_reason: ExitReason
 
 

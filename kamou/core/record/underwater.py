@@ -74,7 +74,7 @@ def drawdown_ms(drawdown: Drawdown, end_ms: int) -> int:
 def depths_below_peak(curve: Sequence[EquityAt]) -> tuple[EquityAt, ...]:
     """Return each snapshot's fall from the highest equity until then.
 
-    A fall is a fraction, 0 or negative.
+    A fall is a fraction, 0 or negative. The first equity must be above 0.
     """
     peak, found = 0.0, []
     for at_ms, equity in curve:

@@ -44,7 +44,7 @@ class ReviewContext:
     quote: Quote | None
     marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of open positions, read for the review
     account: Account | None  # the newest read; None: no read
-    positions: tuple[PositionReport, ...]
+    positions: tuple[PositionReport, ...]  # at the venue
     reconciled: bool  # True: book and venue agreed in this process's last reconciliation
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     parameters: TradingParameters

@@ -159,7 +159,8 @@ def compute_headroom(
     """Return the headroom of the portfolio's limits for one more trade, money, >= 0.
 
     The order manager sizes a plan by this headroom, so that the governor rarely denies the plan.
-    The governor's rules do not use it.
+    The governor's rules do not use it. The headroom of margin limits the trade's notional, as if
+    its leverage were 1.
 
     Args:
         symbol: of the trade; only an altcoin has the headroom ``cluster``.

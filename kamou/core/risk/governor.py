@@ -1,7 +1,7 @@
 """Reviews of entries and of reducing orders by the risk governor.
 
-Only this module makes an ``Approved``. It also exports the functions of ``core/risk/states.py``
-that decide the trading state, and their inputs.
+Only this module makes an ``Approved``. It also exports ``ReviewContext``, ``size_factor``, and the
+functions of ``core/risk/states.py`` that decide the trading state, with their inputs and results.
 """
 
 from __future__ import annotations

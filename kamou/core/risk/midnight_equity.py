@@ -92,7 +92,7 @@ def units_at(
 ) -> dict[str, Decimal]:
     """Return the positions just before ``at_ms`` by symbol, in signed base units.
 
-    Symbols without a position are absent.
+    Symbols without a position are absent. A position without an instrument counts as 0.
 
     Args:
         book: a book with every fill and payment that the venue lists since ``at_ms``.
@@ -145,11 +145,11 @@ def equity_at(
 def open_days(book: PositionBook, read: OpeningRead, *, waited: bool) -> tuple[DayOpened, ...]:
     """Return the events that open today and missed days, or none while marks may come.
 
-    If the equity at today's midnight cannot be computed, today opens with the higher of two
-    figures, because it gives the larger loss of the day: the last known equity plus the net
-    deposits since, and the equity of the read. Other days whose equity cannot be computed are left
-    out. There are no events either if the book has a fill after the read, or if the read is from
-    before today.
+    If no midnight was missed, the read opens the record's first day. If the equity at today's
+    midnight cannot be computed, today opens with the higher of two figures, because it gives the
+    larger loss of the day: the last known equity plus the net deposits since, and the equity of the
+    read. Other days whose equity cannot be computed are left out. There are no events either if the
+    book has a fill after the read, or if the read is from before today.
 
     Args:
         waited: True if the time to wait for unknown marks (``WAIT_MS``) is over.

@@ -82,6 +82,9 @@ def deny_without_headroom(
 
     Args:
         fraction: share of the full size, see ``size_fraction``.
+
+    Raises:
+        KeyError: the book has no instrument of the candidate's symbol.
     """
     instrument = valuation.book.instruments[candidate.symbol]
     headroom = _headroom_of(candidate, valuation, limits)
@@ -135,6 +138,9 @@ def plan_entry(
         fraction: share of the full size, in (0, 1], see ``size_fraction``.
         attempt: number of this plan of the signal; it is a part of the permit id.
         funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
+
+    Raises:
+        KeyError: the valuation has no instrument or quote of the candidate's symbol.
     """
     limits, now_ms = parameters.limits, valuation.at_ms
     instrument = valuation.book.instruments[candidate.symbol]

@@ -136,6 +136,8 @@ def _liquidation_price(trade: UnsizedTrade, leverage: int) -> Decimal:
 def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) -> Sized | Denial:
     """Return the largest size that every limit allows, or the denial of the trade.
 
+    Headroom for less than ``budget_share_min`` of the full size counts as none.
+
     Raises:
         AssertionError: ``allowance.fraction`` is not in (0, 1].
     """

@@ -3,9 +3,9 @@
 As the day's loss grows, the state changes from ACTIVE to REDUCED_SIZE, REDUCE_ONLY and FLATTENING.
 After a loss, REDUCED_SIZE and REDUCE_ONLY end after the first clean reconciliation of the next UTC
 day, or when the operator resumes. Only the operator ends FLATTENING, in two steps, and a halt that
-the operator or a restart storm began. A halt because account, marks or positions were unknown ends
-with two fresh reads and a clean reconciliation. A halt because of a full disk ends with free space
-and a clean reconciliation.
+the operator or a restart storm began. A halt because account or marks were unknown, or because book
+and venue differed, ends with two fresh reads and a clean reconciliation. A halt because of a full
+disk ends with free space and a clean reconciliation.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def next_state(
     protection_failed: bool = False,
     disk_full: bool = False,
 ) -> Decision:
-    """Return the governor's next trading state.
+    """Return the decision on the governor's next trading state.
 
     Args:
         book: the position book with all events of the journal.

@@ -29,6 +29,9 @@ def value_transfer(
         book: a book with every fill and payment that the venue lists since the transfer.
         marks: mark prices of ``marks_at_ms``, with their source.
         marks_at_ms: time of the transfer, or the end of the bars whose closes are the marks.
+
+    Raises:
+        KeyError: no transfer at ``marks.at_ms`` waits for a valuation.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
         return None  # account and positions are read in turn, so only one may include the fill

@@ -81,7 +81,7 @@ def make_strategies(
     strategies outside of this package.
 
     Raises:
-        ConfigurationError: no file has the name of an enabled strategy, a strategy file cannot be
+        ConfigurationError: no strategy has the name of an enabled one, a strategy file cannot be
             loaded, or a strategy cannot be made.
     """
     known = discover_strategies() | dict(others or {})
@@ -89,8 +89,8 @@ def make_strategies(
     for name in enabled:
         if name not in known:
             raise ConfigurationError(
-                f"strategies.enabled has the unknown strategy {name!r}; correct it, known"
-                f" strategies: {', '.join(known)}"
+                f"no strategy has the name {name!r}; correct it in strategies.enabled or in the"
+                f" command, known strategies: {', '.join(known)}"
             )
         try:
             made[name] = known[name](parameters[name]) if name in parameters else known[name]()

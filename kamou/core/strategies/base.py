@@ -69,7 +69,11 @@ class Parameters:
 
 
 def declared_parameters(kind: type[Parameters]) -> dict[str, Parameter]:
-    """Return the declaration of each field of a strategy's parameters, in their order."""
+    """Return the declaration of each field of a strategy's parameters, in their order.
+
+    Raises:
+        KeyError: a field is not made by ``parameter``.
+    """
     return {field.name: field.metadata[DECLARED] for field in attrs.fields(kind)}
 
 
@@ -104,7 +108,7 @@ class StrategyScores:
     proxy: Codes  # index into the strategy's ``proxies``; 0 is none
     feature_names: tuple[str, ...]
     features: Floats  # [features, symbols]
-    error: str = ""  # the error that the strategy raised
+    error: str = ""  # the error that the strategy raised; empty: none
 
     def at_bar(self, bar: int) -> StrategyScores:
         """Return the columns at one bar of a block."""

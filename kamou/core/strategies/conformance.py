@@ -144,7 +144,7 @@ def make_bench(name: str, strategy: Strategy, seed: int = 1) -> Bench:
     """Return a strategy's bench.
 
     Raises:
-        ConfigurationError: a declaration is invalid.
+        ConfigurationError: a declaration is missing or invalid, or its reading raises.
     """
     (checked,) = check_strategies({name: strategy}, PERIOD_MS)
     market = make_market(seed, checked.warmup_bars + SCORED_BARS)

@@ -41,10 +41,10 @@ _least, _most = np.minimum.reduce, np.maximum.reduce  # take half the time of th
 class FailureKind(StrEnum):
     """The rule that a strategy broke. Reports have these texts."""
 
-    RAISED = "raised"
-    FIELD_UNKNOWN = "field_unknown"
+    RAISED = "raised"  # another error of ``evaluate``
+    FIELD_UNKNOWN = "field_unknown"  # an ``UnknownFieldError``
     READ_UNDECLARED = "read_undeclared"  # an ``UndeclaredReadError``
-    NAME_WRONG = "name_wrong"
+    NAME_WRONG = "name_wrong"  # the scores name another strategy
     COLUMN_WRONG = "column_wrong"  # type or shape of a column, the features, or the result's type
     CODE_UNKNOWN = "code_unknown"  # an abstention or a proxy
     SCORE_INVALID = "score_invalid"  # NaN, outside of -1 to 1, or an infinite raw value
@@ -95,7 +95,7 @@ class CheckedStrategy:
     strategy: Strategy
     name: str
     cross_sectional: bool
-    proxies: int
+    proxies: int  # number of the strategy's labels
     warmup_bars: int
     reads: DeclaredReads
 
@@ -150,7 +150,7 @@ class CheckedStrategy:
         raise AssertionError("_all_hold found a broken rule of a scored symbol, _rules found none")
 
     def _all_hold(self, scores: StrategyScores, scored: Ints, count: Ints) -> bool:
-        """Return True if all of ``_rules`` hold; this takes a few microseconds.
+        """Return True if all of ``_rules`` hold. A call takes a few microseconds.
 
         A comparison with NaN is False, so NaN breaks each rule.
         """

@@ -24,7 +24,7 @@ class VetoContext:
     period_ms: int  # length of the bars that strategies score
     limits: VetoLimits
     parameters: TradingParameters
-    quotes: Mapping[str, Quote]
+    quotes: Mapping[str, Quote]  # sound ones, by symbol
     instruments: Mapping[str, Instrument]  # newest specification of every listed symbol
     held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> text: position or open entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # symbol -> its newest stop-out
