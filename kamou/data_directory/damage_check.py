@@ -25,7 +25,8 @@ def is_damage(error: sqlite3.Error) -> bool:
 def damage_error(path: Path | str, found: object) -> StoreError:
     """Return the error for a damaged database.
 
-    ``found`` is the error or the row that SQLite gave; the message has its last line.
+    ``found`` is SQLite's error or row, or a text about missing rows; the message has the last line
+    of it.
     """
     words = str(found).splitlines()
     return StoreError(

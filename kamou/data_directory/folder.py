@@ -206,7 +206,7 @@ def _check_owner(path: Path) -> None:
         raise StoreError(
             f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
             f"this as user {owner}, give the path to user {os.geteuid()} with chown, or choose "
-            "another data directory, perhaps one inside it, with --data-dir"
+            "another data directory with --data-dir"
         )
 
 
@@ -263,8 +263,8 @@ class RunRecord:
 
     pid: int
     mode: str
-    host: str
-    port: int
+    host: str  # of the public listener
+    port: int  # of the public listener
     operator_host: str
     operator_port: int | None  # None: web.operator_tcp is off
     started_at_ms: int

@@ -43,7 +43,11 @@ LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 
 @attrs.frozen(kw_only=True)
 class LatchRecord:
-    """One line of the latch's log: who set or cleared it, when and why."""
+    """One line of the latch's log: who set or cleared the latch, when and why.
+
+    The file of a set latch may have such a record too. The record of a damaged line has empty texts
+    and ``at_ms`` 0.
+    """
 
     action: LatchAction
     reason: str
@@ -146,9 +150,9 @@ class HaltLatch:
         """Return the records of the lines that took effect, oldest first.
 
         A damaged line is a record with the action ``unreadable``, and so is a log that cannot be
-        read. While the latch is set, the record in its file corrects the log. A set that could not
-        be logged is appended; a clear that did not remove the file is left out, and so are damaged
-        lines after the set.
+        read. While the latch is set, a readable record in its file corrects the log. A set that
+        could not be logged is appended; a clear that did not remove the file is left out, and so
+        are damaged lines after the set.
         """
         log = tuple(_parse(line) for line in self._lines() if line.strip())
         written = self._written() if self.is_set() else None
@@ -181,7 +185,7 @@ class HaltLatch:
             return [LatchAction.UNREADABLE]
 
     def _written(self) -> LatchRecord | None:
-        """Return the record in the latch's file; None if it is empty or unreadable."""
+        """Return the record in the latch's file; None without a readable set or halt."""
         try:
             record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
@@ -189,9 +193,10 @@ class HaltLatch:
         return record if record.action in HALTING_ACTIONS else None
 
     def _append(self, record: LatchRecord) -> None:
-        """Append a line durably.
+        """Append a line durably; create the log if it is missing.
 
-        If a crash cut the last line short, a line break ends that line first.
+        If root runs the command, a created log is given to the directory's owner. If a crash cut
+        the last line short, a line break ends that line first.
 
         Raises:
             OSError: the line is not in the log, only in part, or not synced to the disk.

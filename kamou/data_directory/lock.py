@@ -47,6 +47,8 @@ class DataDirectoryLock:
     def acquire(self) -> None:
         """Take the lock and write this process's id into its file.
 
+        ``DataDirectory.create`` first creates the directory, or closes it to other users.
+
         Raises:
             AlreadyRunningError: another process holds the lock.
             StoreError: the directory cannot be used (``DataDirectory.create``), or the lock's file
@@ -112,9 +114,10 @@ class DataDirectoryLock:
 def lock_holder(directory: Path) -> int | None:
     """Return the id of the process that holds the lock; None if none is known.
 
-    Return None if no process holds it, or if its file is missing or cannot be opened. The id is the
-    one in the file, or 0 if the file has none. Every process that can open the file can hold the
-    lock, so a caller that sends commands checks the socket's peer as well.
+    Return None if no process holds the lock, or if its file is missing or cannot be opened for
+    another reason than its permissions. The id is the one in the file, or 0 if the file has none.
+    Every process that can open the file can hold the lock, so a caller that sends commands checks
+    the socket's peer as well.
 
     Raises:
         KamouError: this user has no permission to open the file.

@@ -76,6 +76,9 @@ def set_mode(target: Path | int, mode: int) -> None:
     Args:
         target: path or descriptor of a file or directory that this user owns.
         mode: the permission bits.
+
+    Raises:
+        OSError: the target does not exist, or is on a file system that is read-only or fails.
     """
     # FAT and SMB mounts allow no change of mode; NotImplementedError: a platform without fchmod.
     with contextlib.suppress(PermissionError, NotImplementedError):

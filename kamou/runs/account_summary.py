@@ -34,7 +34,8 @@ def format_minute(at_ms: int) -> str:
 def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | None:
     """Return one line about the last run's end and account; None without a last run.
 
-    Call it before the next run opens its journal, which then has a newer run.
+    The line also has the flattens, halts and resumes since then. Call this function before the next
+    run opens its journal, which then has a newer run.
 
     Raises:
         StoreError: the journal cannot be read.

@@ -185,7 +185,7 @@ def _report(
 ) -> BacktestReport:
     """Return the report after the tree has stopped.
 
-    ``span`` is the requested time as ``(start_ms, end_ms)``; an interrupted backtest ended earlier.
+    ``span`` is what ``_traded_range`` returned; an interrupted backtest ended earlier.
     """
     engine = session.engine
     audit_log = engine.audit_log

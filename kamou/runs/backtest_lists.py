@@ -1,4 +1,7 @@
-"""The lists of a backtest's report: trades, positions, days, months, tables."""
+"""The lists of a backtest's report: trades, positions, days, months, tables.
+
+Drawdowns, the distribution of R, refusals and halts are here too.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ def list_open_trade(row: OpenTradeRow, holding: Holding) -> OpenPosition:
 def list_drawdown(found: Drawdown | None, end_ms: int) -> DrawdownReport | None:
     """Return a drawdown with its times in ms; None if there is no drawdown.
 
-    A drawdown that has not recovered lasts until ``end_ms``.
+    A drawdown that has not recovered lasts until ``end_ms``, and its ``recovery_ms`` is None.
     """
     if found is None or found.peak_ms is None or found.trough_ms is None:
         return None

@@ -53,7 +53,7 @@ class FinishedBacktest:
     checked: CheckReport  # the checker's result over these records
     settings: Settings
     from_ms: int
-    until_ms: int  # the requested end; an interrupted backtest ended earlier
+    until_ms: int  # the requested end, or that of the data; an interrupted backtest ended earlier
     interrupted: bool = False
     strategy_failures: Sequence[FailureReport] = ()
 

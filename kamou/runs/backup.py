@@ -49,9 +49,10 @@ def exchange_copy_path(journal: Path) -> Path:
 def back_up(data_dir: DataDirectory, to: Path) -> Backup:
     """Copy the journal and the exchange file as of one instant, also during a run.
 
-    Without an exchange file only the journal is copied. Each copy is checked, and complete before
-    it gets its name. The exchange's copy is renamed first: after a crash between the two renames
-    that copy is alone, and no restore accepts it.
+    A file that this user may not write is not locked: then a run may change it between the two
+    reads. Without an exchange file only the journal is copied. Each copy is checked, and complete
+    before it gets its name. The exchange's copy is renamed first: after a crash between the two
+    renames that copy is alone, and no restore accepts it.
 
     Raises:
         StoreError: a file has the name of a copy; journal, exchange file or a copy is damaged;

@@ -59,6 +59,7 @@ class CrashLines:
 def find_place(error: BaseException | None) -> str:
     """Return the file and line of an error, such as ``kamou/actors/feed.py:97``.
 
+    A file outside of Kamou has the last two parts of its path.
     The error is the first one in the chain of causes. The line is the deepest one of its traceback
     that is outside of libraries; if there is none, the deepest one. Without a traceback the place
     is ``UNKNOWN_PLACE``.

@@ -32,8 +32,9 @@ def fit_cycle(settings: Settings, native_ms: int) -> Settings:
 def fit_to_bars(settings: Settings, step_ms: int) -> Settings:
     """Return the settings of a backtest over bars of ``step_ms``.
 
-    A cycle is at least as long as a bar, and an account read stays valid until that of the next
-    cycle: between two bars no price is known, so another read would only find the same account.
+    The mode is that of a backtest. A cycle is at least as long as a bar, and an account read stays
+    valid until that of the next cycle: between two bars no price is known, so another read would
+    only find the same account.
 
     Raises:
         ConfigurationError: as ``fit_cycle``.

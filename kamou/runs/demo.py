@@ -87,6 +87,8 @@ def resolve_binding(
 ) -> MarketBinding:
     """Return the binding of the data directory, or a new one that is not stored yet.
 
+    The venue's file is created if it is missing.
+
     Args:
         settings: the settings.
         data_dir: the data directory.
@@ -138,7 +140,7 @@ def resolve_binding(
 def store_binding(data_dir: DataDirectory, binding: MarketBinding) -> None:
     """Bind the data directory to its market.
 
-    Call it after the market was opened without an error.
+    Call this function after the market was opened without an error.
 
     Raises:
         StoreError: the venue's file cannot be opened or written.
@@ -167,9 +169,9 @@ def load_binding(venue: VenueStore) -> MarketBinding | None:
 def read_reached_ms(data_dir: DataDirectory) -> int | None:
     """Return the time up to which the market was traded, ms since 1970 in UTC.
 
-    A new data directory gives None. The time is the later one of the venue and of the journal.
-    A venue without changes seldom records its market's time, so after a kill the journal may be
-    ahead, and the journal must not get the same time twice.
+    A new data directory gives None; a missing venue's file is created. The time is the later one of
+    the venue and of the journal. A venue without changes seldom records its market's time, so after
+    a kill the journal may be ahead, and the journal must not get the same time twice.
 
     Raises:
         StoreError: the venue's file or the journal cannot be opened.
@@ -224,9 +226,9 @@ class FastForward:
     start_ms: int
     until_ms: int
     progress: Progress
-    announce: Callable[[ChildExit], None]
+    announce: Callable[[ChildExit], None]  # ``on_exit`` of ``running.running``
     on_strategy_failed: Callable[[StrategyFailure], None]
-    stop: threading.Event
+    stop: threading.Event  # the caller sets it to end the trading at the next cycle
     recorded: bool = False  # the market is a replay
     began_ms: int = 0  # real time at which the run began, ms since 1970 in UTC
     real_clock: Clock = attrs.Factory(SystemClock)
@@ -239,6 +241,7 @@ class FastForward:
         Raises:
             RestartStormError: an actor crashed too often; the error comes in a group, and new
                 entries are halted (``running.running``).
+            ConfigurationError: as ``cycle_length.fit_cycle``, or a strategy is not usable.
             StoreError, InvalidDataError: as ``session.open_session`` and ``session.salt_key``.
         """
         with rare_collections():

@@ -84,7 +84,10 @@ def _sort_key(trade: tuple[Value, ...]) -> tuple[str, ...]:
 
 
 def _text(value: Value) -> str:
-    """Return an exact text of a value: the same for 1.1 and 1.10, and for 0 and -0."""
+    """Return an exact text of a value; ``-`` for None.
+
+    The text is the same for the decimals 1.1 and 1.10, and for 0 and -0.
+    """
     if not isinstance(value, Decimal):
         return "-" if value is None else repr(value)
     whole, _, rest = format(value, "f").partition(".")

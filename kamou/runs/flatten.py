@@ -64,7 +64,11 @@ class FlattenLog:
     def read_intents(self) -> tuple[Intent, ...]:
         """Return the logged intents, oldest first; a damaged line is left out.
 
-        The start of a run needs this, so no line may fail it; reconciliation finds the fills.
+        The start of a run needs the intents, so no line may fail the start; reconciliation finds
+        the fills. A missing log has no intents.
+
+        Raises:
+            OSError: the log exists and cannot be read.
         """
         try:
             lines = self.path.read_bytes().splitlines()
@@ -129,7 +133,7 @@ def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda _line: 
 
 
 def _load_state(data_dir: DataDirectory, warn: Announce = lambda _line: None) -> VenueState | None:
-    """Return the state in the venue's file; None if there is no file."""
+    """Return the state in the venue's file; None without a file or a saved state."""
     if not data_dir.exchange.exists():
         return None
     reading = VenueStore(data_dir.exchange, read_only=True, on_changed_schema=warn)
@@ -196,7 +200,7 @@ def _report(
     canceled: int,
     found: frozenset[str],
 ) -> FlattenResult:
-    """Return the result, as read from the venue's file."""
+    """Read the result from the venue's file, log the positions left, and return it."""
     with contextlib.closing(VenueStore(data_dir.exchange, read_only=True)) as store:
         state = store.load()
         orders = [store.order(intent.client_order_id) for intent in sent]
@@ -233,8 +237,8 @@ def _open_symbols(state: VenueState | None) -> frozenset[str]:
 def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
     """Return the salt key, or a random key if it is missing or unusable.
 
-    A random key is enough, because it only makes new client order ids for the exit orders, and
-    nobody verifies these ids later.
+    ``warn`` takes a line about an exposed or unusable key. A random key is enough, because it only
+    makes new client order ids for the exit orders, and nobody verifies these ids later.
     """
     if data_dir.salt_key.exists():
         try:
@@ -260,7 +264,10 @@ async def _read_positions(port: ExchangePort) -> tuple[PositionReport, ...]:
 def _open_port(
     settings: Settings, data_dir: DataDirectory, log: FlattenLog, clock: Clock, warn: Announce
 ) -> Iterator[ExchangePort]:
-    """Open the port of the venue, which a run may have open at the same time."""
+    """Open the port of the venue, which a run may have open at the same time.
+
+    The log gets a note of each proof that an order only reduces.
+    """
 
     async def journal_proof(event: ReductionProved) -> None:
         log.add_note(
@@ -280,6 +287,9 @@ async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: b
         port: the port of the venue.
         log: takes a note before each cancel.
         entries_only: leave orders that only reduce, such as stops.
+
+    Raises:
+        ExchangeError: the venue did not answer the read of the orders.
     """
     canceled = 0
     for order in await port.open_orders():
@@ -318,7 +328,11 @@ async def _send_close(port: ExchangePort, log: FlattenLog, intent: Intent) -> No
 
 
 def read_logged_intents(data_dir: DataDirectory) -> tuple[IntentRecorded, ...]:
-    """Return the kill switch's intents as events, for the journal of the next run."""
+    """Return the kill switch's intents as events, for the journal of the next run.
+
+    Raises:
+        OSError: as ``FlattenLog.read_intents``.
+    """
     log = FlattenLog(path=data_dir.flatten_log)
     return tuple(
         IntentRecorded(at_ms=intent.intended_at_ms, cause_id=intent.cause_id, intent=intent)

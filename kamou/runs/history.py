@@ -65,6 +65,7 @@ class History:
     async def catch_up(self, current_run: CurrentRun) -> CatchUpResult | None:
         """Trade from the last simulated time to the end of the fast-forward.
 
+        Begin, end and missing time are announced, and ``current_run`` gets the phase.
         The fast-forward ends where real time begins, or with the last bar of a replay. The halt
         latch ends the fast-forward at its next cycle, or prevents it, because positions that the
         latch asks to close are closed in real time.
@@ -74,7 +75,8 @@ class History:
 
         Raises:
             trio.Cancelled: the run stops. The next run continues from the last commit.
-            RestartStormError, StoreError, InvalidDataError: as ``demo.FastForward.run``.
+            RestartStormError, ConfigurationError, StoreError, InvalidDataError: as
+                ``demo.FastForward.run``.
         """
         until_ms = self.source.last_ms if self.replay else self.binding.until_ms
         reached_ms = demo.read_reached_ms(self.data_dir)
@@ -101,7 +103,9 @@ class History:
         return max(self.source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
 
     async def _run_forward(self, start_ms: int, until_ms: int) -> bool:
-        """Simulate in a thread; return False if the halt latch ended the fast-forward.
+        """Simulate in a thread, and announce the end of the fast-forward.
+
+        Return False if the halt latch ended the fast-forward.
 
         Raises:
             trio.Cancelled: the run stops; the end of the fast-forward is announced before.

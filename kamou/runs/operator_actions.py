@@ -63,10 +63,10 @@ class CurrentRun:
 
     phase: RunPhase = RunPhase.STARTING
     currency: str = "USDT"  # of the account
-    operators: Supervisor | None = None
+    operators: Supervisor | None = None  # of the operator's listeners
     traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
     site: PublicSiteChild | None = None
-    supervisor: Supervisor | None = None
+    supervisor: Supervisor | None = None  # of the tree that trades
     tree: Tree | None = None
     follower: BookFollower | None = None
     listens: RunRecord | None = None  # addresses of the site and of the operator's listeners
@@ -84,7 +84,7 @@ class CurrentRun:
     async def show_tree(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
     ) -> None:
-        """Show this tree to the operator; let the governor enforce the halt latch."""
+        """Show the tree, warn of what limits trading, and have the halt latch enforced."""
         self.tree, self.supervisor = tree, supervisor
         self.announcer = Announcer(announce, self._book, self.currency)
         tree.journal.on_publish(self.announcer.announce_commit)
@@ -176,7 +176,7 @@ class CurrentRun:
     def status(self) -> RunStatus:
         """Return the account as plain data: money as decimal text, gauges as numbers.
 
-        Without a readable journal the account is missing and ``state`` is None.
+        Without a tree or a readable journal the account is missing and ``state`` is None.
         """
         book = self._book()
         beside: RunStatus = {
@@ -365,7 +365,7 @@ class CurrentRun:
         return {**response, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> CommandAnswer:
-        """Send a command by the governor's priority lane; return the new trading state.
+        """Send a command by the governor's priority lane; return the response to it.
 
         Raises:
             KamouError: the run does not trade; or the governor has the command, and the journal

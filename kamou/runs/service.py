@@ -172,7 +172,10 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _site(self, current_run: CurrentRun) -> AsyncIterator[int]:
-        """Run the public site's process under its own supervisor, and yield its TCP port."""
+        """Run the public site's process under its own supervisor, and yield its TCP port.
+
+        ``current_run`` gets the site.
+        """
         async with public_site(
             self.settings,
             self.data_dir,
@@ -187,7 +190,11 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _operator(self, current_run: CurrentRun) -> AsyncIterator[OperatorListeners]:
-        """Serve the operator's Unix socket and TCP listener under their own supervisor."""
+        """Serve the operator's Unix socket and TCP listener under their own supervisor.
+
+        One of the two may be missing. Yield both; ``current_run`` gets their supervisor and
+        traffic.
+        """
         operations = Operations(
             snapshot=current_run.snapshot,
             status=current_run.status,

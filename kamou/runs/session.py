@@ -122,7 +122,8 @@ def open_session(
         source: the market of the venue.
         clock: returns the time now, ms since 1970 in UTC.
         gate: the label of the gate.
-        is_stopping: called before each day that the venue catches up; True opens it at that day.
+        is_stopping: called before each day that the venue catches up; if it returns True, the venue
+            stays at that day.
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used.

@@ -21,6 +21,7 @@ HASHED_ROWS = 1_000  # hashed at once, so that no copy of the data is in memory
 def measure_market(market: RecordedMarket, from_ms: int, until_ms: int) -> MarketChange:
     """Return the change of each symbol's price within ``[from_ms, until_ms]``.
 
+    The result also names the first symbol of Bitcoin; None if there is none.
     A change is a fraction: 0.1 is a rise of 10 %. It is measured from the open of the bar at the
     start to the price at the end, or to the newest close before the end if bars are missing or the
     symbol ended earlier. A symbol without a bar at the start is left out.

@@ -1,1 +1,1 @@
-"""Settings: their table, their sources and their validation."""
+"""Settings: table, sources and validation; the operator's strategy files."""

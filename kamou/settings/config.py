@@ -237,8 +237,8 @@ def digest(settings: Settings) -> str:
 def canonical_json(settings: Settings) -> str:
     """Return the settings that change trades as JSON, with sorted keys.
 
-    If strategies outside of the package are enabled, ``strategies.files`` has the SHA-256 of the
-    file of each.
+    If strategies outside of the package are enabled and were loaded, ``strategies.files`` has the
+    SHA-256 of the file of each.
     """
     table = settings_table(settings.strategies.parameter_types)
     decisive = {
@@ -307,7 +307,11 @@ def _holds_parameters(group: type, field: str) -> bool:
 
 
 def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
-    """Return the failed checks beyond the table's ranges: keys and violated condition."""
+    """Return the failed checks beyond the table's ranges: keys and violated condition.
+
+    Raises:
+        ConfigurationError: as ``strategies.find_contradictions``.
+    """
     cycle, web, demo = settings.cycle, settings.web, settings.demo
     supervision = settings.supervision
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0

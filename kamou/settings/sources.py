@@ -141,5 +141,5 @@ def convert_values(
 
 
 def _find_enum(kind: object) -> type[StrEnum] | None:
-    """Return the enum of a setting whose choices, in the table, are members of it."""
+    """Return the type of a setting if it is a text enum; None for another type."""
     return kind if isinstance(kind, type) and issubclass(kind, StrEnum) else None

@@ -38,7 +38,7 @@ class StrategySettings:
 
     @property
     def enabled_hashes(self) -> dict[str, str]:
-        """SHA-256, in hex, of the file of each enabled strategy outside of the package."""
+        """SHA-256, in hex, of the file of each enabled strategy in ``files``, by name."""
         return {name: self.files[name].sha256 for name in self.enabled if name in self.files}
 
     @property
@@ -52,6 +52,8 @@ ParameterTypes = Mapping[str, type[attrs.AttrsInstance]]
 
 def strategy_parameter_classes(files: Mapping[str, StrategyFile] | None = None) -> ParameterTypes:
     """Return the class of each strategy's parameters, by the strategy's name.
+
+    Strategies without parameters are left out.
 
     Args:
         files: strategies outside of the package, by name; None: none.

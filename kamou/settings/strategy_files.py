@@ -109,9 +109,9 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
     """Return the strategy of one file.
 
     Raises:
-        ConfigurationError: the file's name is invalid; another user owns it or may write it; it
-            cannot be read or imported (the message has the line); it has no callable ``strategy``;
-            or its parameters cannot be settings.
+        ConfigurationError: the file's name is invalid; another user owns the file or may write it;
+            it cannot be read or imported (the message has the line of a failed import); it has no
+            callable ``strategy``; or its parameters cannot be settings.
     """
     if problem := find_name_problem(path.stem, taken):
         raise ConfigurationError(f"{path}: {path.stem!r} {problem}")

@@ -310,7 +310,7 @@ _MACHINE = (
     _S("data.symbols_max", "symbols",
        "maximum number of symbols of one dataset", 1, 100_000, decides=False),
     _S("data.columns_max", "columns",
-       "maximum number of columns of one data file; a file with one column per symbol may have "
+       "maximum number of columns of one data file; a series in a dataset's directory may have "
        "data.symbols_max and one more", 1, 100_000, decides=False),
     _S("data.files_max", "names",
        "maximum number of names (files and subdirectories) in a directory of data files",

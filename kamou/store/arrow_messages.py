@@ -86,9 +86,9 @@ def read_batch_sizes(read: ReadAt, size: int) -> Iterator[BatchSize]:
     """Yield the sizes of all batches of a file of ``size`` bytes, dictionaries first.
 
     Raises:
-        MalformedError: the file is not Arrow IPC; its footer is too long; it has too many batches;
-            a batch is outside of the file, is of another kind, or unpacks to more bytes than its
-            rows can need.
+        MalformedError: the file is not Arrow IPC; its footer is malformed or too long; it has too
+            many batches; a batch is malformed, is outside of the file, is of another kind, or
+            unpacks to more bytes than its rows can need.
     """
     tail = read(max(0, size - ARROW_TAIL_BYTES), ARROW_TAIL_BYTES)
     if size < 2 * ARROW_TAIL_BYTES or tail[4:] != MAGIC:

@@ -4,8 +4,8 @@ Names are compared without case, blanks and separators (``openTime`` is ``open_t
 columns have one meaning, the column is used whose name comes first in ``TIMES`` or in the other
 table. Columns without a meaning here, such as ``quote_volume`` or ``close_time``, are ignored.
 
-If a file has columns of several kinds, the first kind of ``Kind`` is used, unless the file's name
-says another kind.
+If a file has columns of several kinds, the first kind of ``Kind`` is used, unless the name of the
+file or of a folder says another kind.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Columns:
 def find_columns(
     header: Sequence[str], role: Role | None = None, *, own_role: bool = False
 ) -> Columns | str:
-    """Return the columns that a header and the role of the file's name mean.
+    """Return the columns that a header and the role of a file mean.
 
     If they mean nothing that is imported, return the reason as a text.
 

@@ -154,7 +154,7 @@ def describe_dataset(
 
     Args:
         data: the dataset; each symbol has at least one bar.
-        source: name of the directory that it was imported from.
+        source: name of the directory or file that it was imported from.
         gaps: the first of the ``gaps_total`` gaps; at most ``GAPS_LISTED_MAX`` are listed.
         gaps_total: number of all gaps.
         files: SHA-256 of each of the three files, in hex.

@@ -26,13 +26,13 @@ UNSETTLED = re.compile(r"^[A-Za-z0-9]+_(?P<quote>[A-Z]+)(?=-)")
 def choose_files(
     files: Sequence[FoundFile], choice: Choice, skipped: list[SkippedFile]
 ) -> list[FoundFile]:
-    """Return the files of one exchange and one period, without spot.
+    """Return the files of one exchange and period, without spot beside perpetuals.
 
-    The others are added to ``skipped``.
+    A file whose names say no exchange or period stays. The others are added to ``skipped``.
 
     Raises:
-        InvalidDataError: the names of files of bars say several exchanges or periods, and none is
-            chosen.
+        InvalidDataError: the names of files of bars, or of their folders, say several exchanges or
+            periods, and none is chosen.
     """
     kept = _choose_exchange(files, choice.venue, skipped)
     kept = _leave_out_spot(kept, skipped)

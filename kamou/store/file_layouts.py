@@ -63,7 +63,7 @@ class FoundFile:
     format: Format
     columns: Columns
     name: NameFacts
-    symbol: str | None = None  # of all rows; None: the file has a column
+    symbol: str | None = None  # of all rows; None: a column has the symbols, or each is a column
     symbol_source: str = ""  # where ``symbol`` stands
     text: TextFile | None = None  # of CSV and JSON
 
@@ -80,7 +80,7 @@ class SkippedFile:
 class Choice:
     """The operator's choice among the files; None: no choice."""
 
-    venue: str | None = None  # the venue whose rows are read from files of several venues
+    venue: str | None = None  # the venue whose files, and rows of a column of venues, are read
     symbol: str | None = None  # the symbol of files that have none in a column or in their name
     period_ms: int | None = None  # of bars, if the files have several
 
@@ -92,8 +92,8 @@ def describe_files(
 
     Raises:
         InvalidDataError: a file is not regular or is a link to a place outside its directory; its
-            header cannot be read, has a column twice or has too many columns; it has rows of
-            several venues and none is chosen; or its name says another symbol than the chosen one.
+            header cannot be read, has a column twice or has too many columns; it has a column of
+            venues and none is chosen; or its name says another symbol than the chosen one.
     """
     found: list[FoundFile] = []
     skipped: list[SkippedFile] = []
@@ -118,7 +118,7 @@ def describe_files(
 
 
 def find_format(name: str) -> Format | None:
-    """Return the format that a file's name ends with; None if it is no table."""
+    """Return the format that the end of a file's name says; None for another end."""
     ends = [each for each in FORMAT_OF_SUFFIX if name.lower().endswith(each)]
     return FORMAT_OF_SUFFIX[ends[0]] if ends else None
 
@@ -179,7 +179,7 @@ def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) 
 def _choose_symbol(source: SourceFile, chosen: str | None, named: str | None) -> str | None:
     """Return the chosen symbol, or without a choice that of the file's name.
 
-    A choice may complete a name: BTCUSDT of ``BTC.csv``.
+    Return None without either. A choice may complete a name: BTCUSDT of ``BTC.csv``.
 
     Raises:
         InvalidDataError: the name says another symbol than the choice.

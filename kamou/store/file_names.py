@@ -8,7 +8,8 @@ Known forms of names:
 | public archives | ``BTCUSDT-1h-2025-01.zip``, ``BTCUSDT-fundingRate-2025-01.zip`` |
 | freqtrade | ``BTC_USDT_USDT-1h-futures.feather``, ``BTC_USDT_USDT-8h-funding_rate.feather`` |
 
-A folder may say the role (``funding``), the period (``oi_4h``) or the symbol (``BTCUSDT``).
+A folder may say the role (``funding``), the period (``oi_4h``), the symbol (``BTCUSDT``), the
+exchange (``binance``), or that its files are of perpetuals (``um``).
 """
 
 from __future__ import annotations
@@ -161,7 +162,11 @@ def _first(found: Iterable[Fact | None]) -> Fact | None:
 
 
 def _find_symbol(stem: str) -> str | None:
-    """Return the symbol in a name: a pair, or the only word without another meaning."""
+    """Return the symbol in a name; None if there is none, or more than one.
+
+    The symbol is a pair, else the only word that ends with a known quote, else the only word
+    without another meaning, if that is in capitals.
+    """
     if (pair := _find_pair(stem)) is not None:
         return _pair_symbol(pair)
     words = [

@@ -1,7 +1,7 @@
 """The rows of one file: symbols, times and numbers as columns, read in batches.
 
-Times become UTC milliseconds; for a bar that is the time of its open. A file that has the newest
-row first, as several exchanges write it, is read from its end.
+Times become UTC milliseconds; for a bar that is the time of its open. The rows of a file that has
+the newest first, as several exchanges write it, are returned in reverse order.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FileColumns:
     row: Ints
     ts: Ints
     values: dict[str, Floats]
-    unit: TimeUnit | None = None  # None: no rows
+    unit: TimeUnit | None = None  # None: no rows, or no time in a known unit
 
     def keep(self, mask: npt.NDArray[np.bool_] | Ints) -> FileColumns:
         """Return only the rows of a mask ``[rows]``, or those of indices in their order."""
@@ -68,11 +68,11 @@ class _Rows:
         self.values: dict[str, list[Floats]] = {name: [] for name in numbers}
 
     def make_codes(self, names: Names, found: FoundFile, row: Ints) -> Ints:
-        """Return the code of each row's symbol.
+        """Return the code of each row's symbol; count new symbols in the budget.
 
         Raises:
-            InvalidDataError: a row has no symbol or one that cannot be a symbol, or the files have
-                more than ``data.symbols_max`` symbols.
+            InvalidDataError: a row has no symbol, one that cannot be a symbol, or a kind of market
+                such as spot in its place; or the files have more than ``data.symbols_max`` symbols.
         """
         column, suffix = found.columns.symbol, found.columns.suffix
         nameless = np.flatnonzero(names.index == NO_NAME)

@@ -40,7 +40,9 @@ def read_gate_file(path: Path) -> tuple[ResultOfTrade, ...]:
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
     except OSError as error:
-        raise InvalidDataError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidDataError(
+            f"{path} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
     if not trades:
         raise InvalidDataError(f"{path} has no trades; expected one line for each closed trade")
     trades.sort(key=lambda each: (each.opened_at_ms, each.closed_at_ms, each.strategy, each.symbol))
@@ -55,7 +57,9 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise InvalidDataError(f"{path}: line {rows.line_num} is not CSV: {error}") from error
+            raise InvalidDataError(
+                f"{path}: line {rows.line_num} is not CSV: {error}; correct the line"
+            ) from error
         line = rows.line_num
         if row is None:
             break
@@ -67,7 +71,7 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
             continue
         if len(cells) < len(place) or max(place.values()) >= len(cells):
             raise InvalidDataError(
-                f"{path}: line {line} has {len(cells)} values, too few for its columns"
+                f"{path}: line {line} has {len(cells)} values, too few for the columns of line 1"
             )
         trade = _read_trade(f"{path}: line {line}", {name: cells[at] for name, at in place.items()})
         key = (trade.strategy, trade.symbol, trade.closed_at_ms)
@@ -83,7 +87,12 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
 
 
 def _bounded(path: Path, file: TextIO) -> Iterator[str]:
-    """Yield the lines of a file within ``TRADES_READ_MAX`` and ``ROW_CHARS_MAX``."""
+    """Yield the lines of a file.
+
+    Raises:
+        InvalidDataError: there are more than ``TRADES_READ_MAX`` lines, or a line has more than
+            ``ROW_CHARS_MAX`` characters.
+    """
     for number in range(1, TRADES_READ_MAX + 2):
         line = file.readline(ROW_CHARS_MAX + 1)
         if not line:
@@ -97,7 +106,11 @@ def _bounded(path: Path, file: TextIO) -> Iterator[str]:
 
 
 def _place_columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Return the index of each of ``COLUMNS``."""
+    """Return the index of each of ``COLUMNS``.
+
+    Raises:
+        InvalidDataError: a column is missing or stands twice.
+    """
     names = [name.lower() for name in header]
     missing = [name for name in COLUMNS if name not in names]
     twice = sorted({name for name in COLUMNS if names.count(name) > 1})

@@ -69,7 +69,7 @@ Sources = Path | Sequence[Path]
 class ReadOptions:
     """Options of reading and checking files of market data."""
 
-    venue: str | None = None  # the venue whose rows are read from files of several venues
+    venue: str | None = None  # the venue whose files, and rows of a column of venues, are read
     symbol: str | None = None  # the symbol of files that have none in a column or in their name
     period_ms: int | None = None  # of the bars, if the files have several periods
     allow_gaps: bool = False  # keep missing bars as gaps; a dataset keeps its gaps in any case
@@ -94,7 +94,7 @@ READ_ALL = ReadOptions()
 class StoreOptions:
     """Options of storing an imported dataset."""
 
-    name: str | None = None  # None: the name of the directory of files
+    name: str | None = None  # None: the name of the directory or file that is imported
     dry_run: bool = False  # read and check only
     replace: bool = False  # replace a different dataset of this name
     # Called when the data is valid; creates the data directory.
@@ -180,7 +180,10 @@ def _listed(sources: Sources) -> tuple[Path, ...]:
 
 
 def _source_name(sources: Sources) -> str:
-    """Return the name of the source, or of the directory that has all of them."""
+    """Return the name of the source, or of the directory that has all sources.
+
+    The endings of a file's name are removed.
+    """
     paths = [each.resolve() for each in _listed(sources)]
     if len(paths) > 1:
         return Path(os.path.commonpath(paths)).name

@@ -258,8 +258,8 @@ def check_bars(
     ``shown`` is the name of all sources together, for errors.
 
     Raises:
-        InvalidDataError: rows are invalid, a symbol has two writings, or the files have several
-            periods.
+        InvalidDataError: rows are invalid, a symbol has two writings, the files have several
+            periods, or the bars make too many cells.
     """
     check_writings(parts)
     files = [part.file for part in parts]
@@ -317,7 +317,7 @@ def make_dataset(
     Notes and files of open interest that are left out are added to ``remarks``.
 
     Raises:
-        InvalidDataError: an observation is invalid.
+        InvalidDataError: as ``make_series``.
     """
     open_interest = keep_finest(parts[Kind.OPEN_INTEREST], remarks.skipped)
     funding, open_interest_series = (

@@ -71,7 +71,7 @@ class DatasetSummary:
     gaps_total: int
     funding_rows: int
     open_interest_rows: int
-    source: str  # name of the directory that it was imported from
+    source: str  # name of the directory or file that it was imported from
     sha256: str  # over the three files
 
 
@@ -110,6 +110,8 @@ def dataset_path(data_dir: Path, name: str) -> Path:
 
 def list_datasets(data_dir: Path) -> tuple[DatasetSummary | DamagedDataset, ...]:
     """Return all datasets, valid or damaged, sorted by name, from their ``meta.json``.
+
+    Before the first import there are none.
 
     Raises:
         InvalidDataError: the directory of all datasets cannot be read.
@@ -233,7 +235,7 @@ def write_dataset(
     Args:
         data: the dataset.
         data_dir: the data directory.
-        source: name of the directory that it was imported from.
+        source: name of the directory or file that it was imported from.
         gaps: the missing bars of the dataset.
         replace: replace a different dataset of this name.
         limits: the ``data.*`` settings.

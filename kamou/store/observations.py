@@ -146,9 +146,9 @@ def make_series(
 ) -> Series:
     """Return funding or open interest as a series over the bars' symbols.
 
-    Values are ``[times, symbols]``, NaN where a symbol has none. Symbols without bars are left out,
-    and a note in ``notes`` has the first ``UNKNOWN_SHOWN``. The times of funding are rounded down
-    to ``FUNDING_JITTER_MS``.
+    Values are ``[times, symbols]``, NaN where a symbol has none. Without ``parts`` the series has
+    no times. Symbols without bars are left out, and a note in ``notes`` has the first
+    ``UNKNOWN_SHOWN``. The times of funding are rounded down to ``FUNDING_JITTER_MS``.
 
     Raises:
         InvalidDataError: an observation is invalid, two values of one symbol and time differ, or

@@ -71,6 +71,7 @@ def parquet_batches(
     Raises:
         InvalidDataError: as ``read_schema``; a column is nested, encrypted or in another file; the
             rows differ from the footer; or the budget is exceeded.
+        KeyError: the file lacks a wanted column.
     """
     name = source.shown
     with open_file(source) as file:
@@ -160,8 +161,9 @@ def _check_pages(
 ) -> int:
     """Check the pages of the wanted columns against the footer.
 
-    Returns the number of rows in the footer. Row groups and columns are read from the bytes of the
-    footer, because Arrow's accessors of a damaged footer can end the process.
+    Returns the number of rows in the footer. Rows and decompressed bytes are counted in the budget.
+    Row groups and columns are read from the bytes of the footer, because Arrow's accessors of a
+    damaged footer can end the process.
 
     Raises:
         InvalidDataError: the footer or a page is malformed; a column is nested, encrypted or in

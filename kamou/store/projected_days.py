@@ -139,7 +139,7 @@ def _begin_record(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal) -> None:
 
 
 def _write_row(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
-    """Write the row between two boundaries, its strategies and its month."""
+    """Write the row between two boundaries, its strategies and month; count the row."""
     row = add_up_row(cursor, start, end)
     present = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     upsert(cursor, row)

@@ -70,6 +70,8 @@ def newest_closed_cycle(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
 def record_downtime(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
     """Record the downtime between the closing of a cycle and that of the cycle before.
 
+    The equity curve gets a mark of each downtime.
+
     Args:
         cursor: in the transaction of the cycle's ``CycleClosed``.
         seq: sequence number of that event.

@@ -73,7 +73,7 @@ class TradeOutcome(StrEnum):
     """The result of a closed trade."""
 
     WIN = "win"  # its net PnL is above 0
-    LOSS = "loss"
+    LOSS = "loss"  # its net PnL is 0 or less
 
 
 @attrs.frozen(kw_only=True)

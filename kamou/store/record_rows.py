@@ -58,7 +58,7 @@ class Boundary:
     table: ClassVar[str] = "boundary"
     primary_key: ClassVar[tuple[str, ...]] = ("at_ms",)
     at_ms: int
-    read_at_ms: int
+    read_at_ms: int  # time of the event that made the boundary
     equity: Decimal
     midnight: bool
     exact: bool = False

@@ -42,7 +42,8 @@ from kamou.store.table_rows import COLUMN
 class TradeRow:
     """A closed trade, from ``core.book.events.TradeClosed``.
 
-    ``planned_stop`` and ``r_multiple`` are None if no plan opened a part of the trade.
+    ``stop_price`` is the stop when the trade ended, ``planned_stop`` that of the plan; None without
+    a plan. ``r_multiple`` is None if a part of the trade had no plan.
     """
 
     table: ClassVar[str] = "trade"
@@ -88,8 +89,9 @@ class TradeCursor:
 class OpenTradeRow:
     """A trade that its fills leave open.
 
-    ``quantity`` is the net quantity of the fills in contracts, always positive. ``stop_price`` and
-    ``target_price`` are those of the permit; None without a permit.
+    ``quantity`` is the net quantity of the fills in contracts, always positive. ``entry_price`` is
+    the average of the opening fills. ``stop_price`` and ``target_price`` are those of the permit;
+    None without a permit. ``strategy`` is empty without a signal.
     """
 
     trade_id: str
@@ -136,12 +138,16 @@ class FillRow:
 
 @attrs.frozen(kw_only=True)
 class OrderRow:
-    """An order, from its intent to its end at the venue."""
+    """An order, from its intent to its end at the venue.
+
+    A price that the order's type does not have is None. ``accepted_at_ms`` and ``closed_at_ms`` are
+    None until the order is accepted and terminal.
+    """
 
     table: ClassVar[str] = "order_"
     client_order_id: str
     trade_id: str
-    permit_id: str
+    permit_id: str  # empty for reducing orders
     role: OrderRole
     attempt: int
     symbol: str
@@ -161,7 +167,11 @@ class OrderRow:
 
 @attrs.frozen(kw_only=True)
 class PermitRow:
-    """A permit; ``consumed_at_ms`` and ``released_at_ms`` are None until that happens."""
+    """A permit.
+
+    ``consumed_at_ms`` and ``client_order_id`` are None until an order uses the permit,
+    ``released_at_ms`` and ``release_reason`` until the permit is released.
+    """
 
     table: ClassVar[str] = "permit"
     permit_id: str
@@ -185,7 +195,10 @@ class PermitRow:
 
 @attrs.frozen(kw_only=True)
 class SignalRow:
-    """A signal that passed the veto (T2), with the verdict of the refiner (T3)."""
+    """A signal that passed the veto (T2), with the verdict of the refiner (T3).
+
+    ``cycle_at_ms`` is 0 if no cycle has the signal's bar.
+    """
 
     table: ClassVar[str] = "signal"
     signal_id: str
@@ -200,7 +213,7 @@ class SignalRow:
     target_distance: float
     close: float
     features: tuple[tuple[str, float], ...]
-    proxy: str
+    proxy: str  # label of the data that replaced missing data; empty: none
     verdict: RefinerVerdict
     size_multiplier: Decimal
 
@@ -233,7 +246,7 @@ class CycleRow:
 class TradeChain:
     """A trade with its fills, orders, permit, signal and cycle.
 
-    An adopted position has no permit and no signal.
+    An adopted position has no permit, no signal and no cycle.
     """
 
     trade_id: str
@@ -290,8 +303,9 @@ class StateSpan:
 class RunRow:
     """One run of a journal.
 
-    ``stopped_at_ms`` is None while it runs, and stays None if the process could not record its end,
-    as after SIGKILL. ``change_reason`` is None if the run has the configuration of the run before.
+    ``stopped_at_ms`` and ``stop_reason`` are None during the run, and stay None if the process
+    could not record its end, as after SIGKILL. ``change_reason`` is None if the run has the
+    configuration of the run before.
     """
 
     table: ClassVar[str] = "run"

@@ -61,7 +61,7 @@ class Step:
     at_ms: int
     state: TradingState  # from then on
     reason: StateReason
-    note: str  # of the operator; empty if the governor changed the state by itself
+    note: str  # of the operator; empty if there is none
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +80,8 @@ class HaltPeriod:
     """A halt or a period of reduced size.
 
     ``until_ms`` and ``end`` are None while it lasts. ``state`` is the most severe state of the
-    period, ``reason`` the first cause of that state.
+    period, ``reason`` the first cause of that state. ``steps`` has the first and the newest of all
+    ``steps_total`` steps, at most ``STEPS_MAX``.
     """
 
     from_ms: int

@@ -56,8 +56,10 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
     """Return how a file is written, by its first ``HEAD_BYTES`` decompressed bytes.
 
     Raises:
-        InvalidDataError: the file is empty, cannot be decompressed or is not UTF-8, the first line
-            is too long, or it has too many columns.
+        InvalidDataError: the file is empty, cannot be decompressed or is not UTF-8; the first line
+            is too long, stands above the header or has too many columns; or commas may be decimal
+            commas or separate thousands. The error is an ``OtherArchiveError`` for an archive that
+            does not have one file of CSV or JSON.
         OtherJsonError: the file is JSON, but not arrays of numbers.
     """
     name = source.shown
@@ -86,7 +88,7 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
 def text_batches(text: TextFile, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of a file of text as texts, one block at a time.
 
-    Empty cells and ``null`` are null.
+    Empty cells and ``null`` are null. ``text.headers_dropped`` is set before the first batch.
 
     Raises:
         InvalidDataError: the file is no readable regular file or is corrupt, a line is too long,
@@ -155,6 +157,9 @@ def _open_unpacked(source: SourceFile, file: BinaryIO) -> Iterator[BinaryIO]:
     """Yield a buffered stream of the file's decompressed bytes, from the start.
 
     ``file`` stays open.
+
+    Raises:
+        InvalidDataError: as ``open_zipped``, or the file in the archive is not CSV or JSON.
     """
     with open(os.dup(file.fileno()), "rb", buffering=0) as raw:
         raw.seek(0)
@@ -174,7 +179,9 @@ def _open_unpacked(source: SourceFile, file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _count_lines(name: str, stream: BinaryIO, budget: Budget, header_lines: int) -> int:
-    """Return the number of lines; a single carriage return ends a line too.
+    """Return the number of lines, and count the bytes in the budget.
+
+    A single carriage return ends a line too.
 
     Raises:
         InvalidDataError: too many bytes or lines, or ``ROW_BYTES_MAX`` without a line end.

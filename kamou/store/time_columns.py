@@ -2,7 +2,8 @@
 
 The first valid time decides the unit: whole seconds, milliseconds, microseconds or nanoseconds
 since 1970 by its size, an ISO 8601 time with a zone, or an ISO 8601 time without a zone, which is
-read as UTC. A later time in another unit is an error.
+read as UTC. A later time in another unit is an error. A column whose type is that of timestamps or
+dates needs no such decision.
 """
 
 from __future__ import annotations
@@ -117,7 +118,13 @@ class TimeColumn:
         return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def _scale(self, times: Ints, values: pa.Array, first_row: int) -> Ints:
-        """Return numbers of the file's unit as ms; those of no unit stay unchanged."""
+        """Return numbers of the file's unit as ms; those of no unit stay unchanged.
+
+        The first number that is of a unit decides the file's unit.
+
+        Raises:
+            InvalidDataError: a number is of another unit, or is not a whole millisecond.
+        """
         unit = np.searchsorted(UNIT_BOUNDS, times, side="right")  # 0: no unit
         known = np.flatnonzero(unit)
         if self.unit is None and len(known):
@@ -141,7 +148,11 @@ class TimeColumn:
         return self._whole(times, divisor, values, first_row)
 
     def _whole(self, times: Ints, divisor: int, values: pa.Array, first_row: int) -> Ints:
-        """Return times over ``divisor``, if it divides all of them."""
+        """Return times over ``divisor``.
+
+        Raises:
+            InvalidDataError: ``divisor`` does not divide a time.
+        """
         odd = np.flatnonzero(times % divisor)
         if len(odd):
             at = int(odd[0])

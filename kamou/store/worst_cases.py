@@ -25,9 +25,10 @@ _PERMIT = """SELECT granted.body FROM event closed
 def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
     """Return net PnL over the worst case of the filled quantity.
 
-    Return None for a trade without R or without a permit. The plan's ``risk`` is the worst case of
-    the planned quantity; it is scaled to the filled quantity. Both quantities are in units of the
-    base currency, because the venue may have changed the contract size between permit and close.
+    Return None for a trade without R or a permit, or with a worst case of 0. The plan's ``risk`` is
+    the worst case of the planned quantity; it is scaled to the filled quantity. Both quantities are
+    in units of the base currency, because the venue may have changed the contract size between
+    permit and close.
     """
     if trade.r_multiple is None:
         return None

@@ -35,7 +35,8 @@ def open_zipped(name: str, file: BinaryIO) -> tuple[str, IO[bytes]]:
 
     Raises:
         OtherArchiveError: the archive does not have exactly one file.
-        InvalidDataError: the archive is damaged, encrypted or too large.
+        InvalidDataError: the archive is damaged, its directory is too long, or the file is
+            encrypted or packed by another method than deflate.
     """
     _check_end(name, file)
     try:
