@@ -1,1 +1,1 @@
-"""Verbs of the command line, one file per group; they import slow modules late."""
+"""Verbs of the command line, their texts, and the client of a run's operator API."""

@@ -55,6 +55,8 @@ def parse_names(
 def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timerange:
     """Return ``20251001-20251101`` as two instants, ms UTC; an omitted side is None.
 
+    Both are None if the option is not given.
+
     Raises:
         click.BadParameter: the value has another form, names a day that does not exist, or
             contains no day.

@@ -40,7 +40,10 @@ TIER_TITLES = {
 
 
 def report_lines(result: BacktestReport, width: int) -> list[str]:
-    """Return all lines of the report; a line of more than ``width`` cells is wrapped."""
+    """Return all lines of the report; a line of more than ``width`` cells is wrapped.
+
+    A longer word stays whole.
+    """
     sections = (
         _head(result),
         _troubles(result),
@@ -63,7 +66,7 @@ def report_lines(result: BacktestReport, width: int) -> list[str]:
 
 
 def _fit(line: str, width: int) -> list[str]:
-    """Return the line in lines of the width; a line that fits is not changed."""
+    """Return the line in lines of the width; a line that fits, or a word, stays whole."""
     if count_cells(line) <= width:
         return [line]
     hang = " " * (len(line) - len(line.lstrip(" ")) + 2)
@@ -108,7 +111,7 @@ def _troubles(result: BacktestReport) -> Iterator[str]:
 
 
 def _describe_failure(failure: FailureReport) -> str:
-    """Return place, kind, count, first time and first error of a strategy's failure."""
+    """Return a failure's place, kind, count, first time, its symbol and its error."""
     symbol = f" {failure['symbol']}" if failure["symbol"] else ""
     return (
         f"{failure['place']} {failure['kind']}, {count_words(failure['count'], 'time')}, first at"

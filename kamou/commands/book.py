@@ -40,23 +40,23 @@ class DayBudget(TypedDict):
 class AccountStatus(TypedDict):
     """The account's newest state; money is decimal text, None: unknown."""
 
-    as_of_ms: int | None
+    as_of_ms: int | None  # of the positions and pending entries
     mode: RunMode | None
     currency: str
     state: str
     state_reason: str | None
-    state_note: str | None
-    state_since_ms: int | None
+    state_note: str | None  # the operator's reason
+    state_since_ms: int | None  # None: it has never changed
     disabled_strategies: list[str]
     equity: str | None
     wallet_balance: str | None
     unrealized_pnl: str | None
     equity_at_ms: int | None
     cycle_at_ms: int | None
-    day: DayBudget | None
+    day: DayBudget | None  # None: see ``query_day_budget``
     positions: Sequence[PlainRow]
     pending_entries: Sequence[PlainRow]
-    resting_orders: int
+    resting_orders: int  # number of open orders of all roles
 
 
 def open_database(directory: DataDirectory, database: Path | None = None) -> sqlite3.Connection:
@@ -109,6 +109,9 @@ def describe_account(
         reader: connection to the database.
         recorded: position book that follows the journal; None: a new one.
         system: status of the run, whose positions have newer mark prices; None: no run.
+
+    Raises:
+        StoreError: this version cannot read an event.
     """
     from kamou.store import queries
     from kamou.store.latest_events import disabled_strategies, latest_equity
@@ -148,6 +151,9 @@ def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> DayB
     """Return result, loss and loss limit of the day, as of the newest equity snapshot.
 
     Return None if no day was opened, no equity was read, or the day began without equity.
+
+    Raises:
+        StoreError: this version cannot read an event.
     """
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 

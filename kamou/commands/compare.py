@@ -28,8 +28,8 @@ REPORT_BYTES_MAX = 1 << 30  # of one file
 def compare(before: Path, after: Path, as_json: bool) -> None:
     """Compare two reports of backtests, with the trades that differ.
 
-    `kamou backtest --json FILE` writes such reports. A line warns if they are not of the same data
-    and the same time, because their figures then differ for that reason, too.
+    `kamou backtest --json FILE` writes such reports. A line warns for each reason why the
+    reports are not comparable: other data, times, currencies or versions, or an interrupted test.
     """
     from kamou.core.record.comparison import compare_reports
 

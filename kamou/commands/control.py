@@ -51,8 +51,9 @@ def reason_option(verb: Verb) -> Verb:
 def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
     """Stop new entries now; stops and take-profits stay on the exchange.
 
-    If no run answers, or the run is starting, this sets the halt latch: entries are denied, and
-    the next run starts halted. `kamou resume` ends both. A reason that is too long is shortened.
+    If no run answers, or the run does not trade yet or is stopping, this sets the halt latch:
+    entries are denied, and the next run starts halted. `kamou resume` ends both. A reason that is
+    too long is shortened.
 
     Exit code 6: the run blocks entries, but the halt is not journalled yet.
     """
@@ -76,7 +77,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
 def _hold_by_latch(
     directory: DataDirectory, reason: str, error: KamouError, *, as_json: bool
 ) -> None:
-    """Set the halt latch because no run confirmed the halt.
+    """Set the halt latch, because no run confirmed the halt, and print the result.
 
     Raises:
         KamouError: the data directory does not exist; or the latch cannot be set, so entries are
@@ -107,8 +108,8 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
 
     The first `kamou resume` removes the halt latch that `flatten` set, with or without a run, and
     changes the trading state flattening to reduce_only. The second lets the run trade again.
-    Without a run, the next run starts halted and waits for the second. A reason that is too long is
-    an error.
+    Without a run, the next run starts halted and waits for the second. If a resume allows entries,
+    disabled strategies may enter again, too. A reason that is too long is an error.
 
     Exit code 6: the run denied the resume, and the trading state did not change.
     """
@@ -136,7 +137,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
 
 
 def _print_resume(done: Mapping[str, object], *, as_json: bool) -> None:
-    """Print the result of a resume.
+    """Print the result of a resume; a denial only with --json or a removed latch.
 
     Raises:
         CheckFailedError: the run denied the resume.

@@ -23,7 +23,13 @@ EQUITY_MAX = 1e15
 
 
 def parse_time(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Return a day, a time in ISO 8601, or ms, as ms; without a zone it is UTC."""
+    """Return a day, a time in ISO 8601, or ms, as ms UTC; None without the option.
+
+    A time without a zone is UTC.
+
+    Raises:
+        click.BadParameter: the value is no time, or not between 2009 and 2100.
+    """
     if value is None:
         return None
     try:
@@ -58,14 +64,22 @@ def _year(at_ms: int) -> int:
 
 
 def check_equity(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Return the equity if it is above 0 and finite."""
+    """Return the equity if it is above 0 and at most ``EQUITY_MAX``.
+
+    Raises:
+        click.BadParameter: it is not.
+    """
     if not (math.isfinite(value) and 0 < value <= EQUITY_MAX):
         raise click.BadParameter(f"{value} is not above 0 and at most 1e15", ctx, parameter)
     return value
 
 
 def check_m0(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Return m0 if it is within its limits."""
+    """Return m0 if it is from 0 to ``M0_MAX``.
+
+    Raises:
+        click.BadParameter: it is not.
+    """
     from kamou.core.record.promotion import M0_MAX
 
     if not 0 <= value <= M0_MAX:

@@ -32,7 +32,7 @@ def resolve_valid_settings(
 
     Args:
         config_path: the file; None: ./kamou.toml, if it exists.
-        warn: function that takes a line for each invalid setting, which is an error in other verbs.
+        warn: function that takes a line for each error of the settings, with which other verbs end.
         data_dir: value of --data-dir, which overrides all sources; None: not given.
     """
     try:
@@ -86,7 +86,10 @@ def _is_valid(environ: Mapping[str, str], given: Given) -> bool:
 
 
 def _from_file(path: Path) -> Given:
-    """Return the settings of the file; lines that are not TOML are left out."""
+    """Return the known settings of the file, without lines that are not TOML.
+
+    There are none if the file cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -162,7 +162,7 @@ def _unrealized_sum(rows: Sequence[PositionRow], currency: str) -> str:
 
 
 def _omitted_positions(rows: Sequence[PositionRow]) -> str:
-    """Return the number and the unrealized PnL of the positions that are left out."""
+    """Return the number of positions left out, with their unrealized PnL if known."""
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     line = f"+ {len(rows)} more"
     return f"{line}, unrealized {money_text(sum(known, ZERO), signed=True)}" if known else line

@@ -166,7 +166,9 @@ def _escape(text: str) -> str:
 def output_size() -> tuple[int, int | None]:
     """Return columns and lines of standard output; lines are None without a terminal.
 
-    Without a terminal the columns are those of the variable ``COLUMNS``, else ``PLAIN_WIDTH``.
+    Without a terminal the columns are those of the variable ``COLUMNS``, else ``PLAIN_WIDTH``. A
+    terminal that does not state its size has those of ``COLUMNS``, else ``DEFAULT_COLUMNS``, and 24
+    lines.
     """
     columns = _read_columns_variable()
     if not is_terminal():
@@ -184,7 +186,7 @@ def is_terminal() -> bool:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines that already fit the width."""
+    """Print lines that already fit the width, each as ``_color_trouble`` returns it."""
     _mark_begun()
     for line in lines:
         click.echo(_color_trouble(line))

@@ -42,7 +42,10 @@ def report(
     as_json: bool,
     days: int,
 ) -> None:
-    """Print the figures of the results page with counts and intervals, and its tables."""
+    """Print figures, days, strategies and notices of the results page.
+
+    The figures have counts and intervals. --json prints the document of /results.json.
+    """
     from kamou.commands import report_text as text
 
     check_one_source(database, data_dir)
@@ -77,7 +80,10 @@ def report(
 def _results(
     resolved: Resolved, database: Path | None, days: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the document of ``/results.json`` and the newest days, oldest first."""
+    """Return the document of ``/results.json`` and the documents of the newest days.
+
+    There are at most ``days`` days, oldest first, the open day included.
+    """
     from kamou.store.day_rows import add_up_open_row
     from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import midnight_marks, newest_days

@@ -56,7 +56,10 @@ STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
 
 
 def figure_cells(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return name, value, interval, count and reason for no value of one figure."""
+    """Return name, value, interval, count and reason for no value of one figure.
+
+    ``name`` is a key of ``REPORT_FIGURES``.
+    """
     title, show, counted = REPORT_FIGURES[name]
     value, low, high = (figure.get(key) for key in ("value", "low", "high"))
     interval = ""
@@ -74,7 +77,7 @@ def figure_cells(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rests_on(figure: Mapping[str, Any], counted: str) -> str:
-    """Return the count behind the interval; empty if it is the figure's own count."""
+    """Return the count behind the interval; empty if it is the figure's or unknown."""
     found = figure.get("interval", {}).get("n")
     return rests_on(figure["n"], found, counted.removesuffix("s"))
 

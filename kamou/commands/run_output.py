@@ -2,7 +2,7 @@
 
 On a terminal the bar is the last line: it is erased before each new line, drawn again below it, and
 erased when its task ends. Without a terminal each line has its time and level, and progress is one
-line per tenth of the task.
+line per tenth of the task but the last.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class RunOutput:
         return f"{head}{bar}{tail}"[: columns - 1]
 
     def _time_left(self, done: int, total: int) -> str:
-        """Return an estimate of the time left, from the average time of the steps done."""
+        """Return the time left by the average time of a step; empty before the first."""
         if done == 0:
             return ""
         all_ms = (self._stepped_ms - self._began_ms) * (total - done) // done

@@ -18,18 +18,18 @@ from kamou.settings.config import Resolved
 
 
 class RunFacts(TypedDict):
-    """The process that holds the data directory."""
+    """The run that holds the data directory, from its run record."""
 
     pid: int
     started_at_ms: int
-    port: int
+    port: int  # of the public site
     mode: str
 
 
 class LatchFacts(TypedDict):
     """The record of the halt latch that is shown, and whether a flatten set the latch."""
 
-    at_ms: int | None
+    at_ms: int | None  # None: the log has no readable record of it
     reason: str
     actor: str
     flattened: bool
@@ -42,11 +42,11 @@ class StatusDocument(TypedDict):
     running: bool
     why_not: str | None  # why there is no status of a run
     gone: bool  # no run was found that holds the data directory and listens
-    troubles: list[str]
-    run: RunFacts | None
-    latch: LatchFacts | None
+    troubles: list[str]  # sentences of ``status_text.find_troubles``
+    run: RunFacts | None  # None: no run was found
+    latch: LatchFacts | None  # None: the halt latch is not set, or a run answered
     system: Mapping[str, object] | None  # as the run answered
-    book: AccountStatus | None
+    book: AccountStatus | None  # None: there is no database
     notice: NotRequired[str | None]  # only while the status is watched
 
 

@@ -86,7 +86,10 @@ def frame_lines(status: Status, width: int, height: int) -> list[str]:
 
 
 def title_lines(status: Status, width: int) -> list[str]:
-    """Return mode, phase, process id, time since its start, and time of the status."""
+    """Return mode, phase, process id, time since its start, and time of the status.
+
+    Without a run they are mode, NOT RUNNING, and the times of the record's end and of the status.
+    """
     book, system, run = status["book"], status["system"], status["run"] or {}
     mode = run.get("mode") or (book["mode"] if book else None)
     pieces = [f"kamou {_escape(mode)}" if mode else "kamou"]
@@ -147,7 +150,7 @@ def find_troubles(status: Status) -> list[str]:
 
 
 def describe_latch(status: Status) -> list[str]:
-    """Return a sentence about the halt latch if no run is there to journal it."""
+    """Return a sentence about a halt latch that is set while no run answers, or none."""
     latch = status.get("latch")
     if status["running"] or latch is None:
         return []
@@ -188,7 +191,7 @@ def _strategies(names: Sequence[str]) -> str:
 
 
 def _state_words(book: Mapping[str, Any]) -> str:
-    """Return the trading state and its cause in words."""
+    """Return the trading state, and its cause if it is not active, in words."""
     code, reason = str(book["state"]), book["state_reason"]
     if code == TradingState.ACTIVE:
         return code

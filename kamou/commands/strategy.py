@@ -71,7 +71,7 @@ def _write_new(path: Path, text: str) -> None:
 @config_option
 @json_option
 def list_(config_path: Path | None, as_json: bool) -> None:
-    """List all strategies: whether each is enabled, and the files of your own."""
+    """List all strategies: whether each is enabled, and your own files with hashes."""
     chosen = resolve(config_path, run_files=True).settings.strategies
     rows = [
         {

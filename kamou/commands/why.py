@@ -71,7 +71,10 @@ def why(
     as_json: bool,
     cycles: int,
 ) -> None:
-    """Print what each tier and the exchange answered about SYMBOL in the last cycles."""
+    """Print what each tier and the exchange answered about SYMBOL in the last cycles.
+
+    The day's loss and its limit are printed, too.
+    """
     check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
     directory = DataDirectory(resolved.settings.data_dir)
@@ -156,8 +159,8 @@ class ReasonRow(TypedDict):
     at_ms: int
     tier: Tier
     strategy: str
-    answer: str
-    figures: str
+    answer: str  # a code or a verdict
+    figures: str  # as NAME=VALUE, separated by spaces
     words: str  # answer and figures in words
 
 
@@ -167,7 +170,8 @@ NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[ReasonRow]:
     """Return the answers of tiers and venue about a symbol in the newest cycles.
 
-    They are sorted by time, newest first. Permits are answers of the governor.
+    They are sorted by time, newest first. Permits are answers of the governor. Of the refusals and
+    of the signals only the newest 500 are read.
     """
     from kamou.core.ranking import scan_detail
     from kamou.store import queries

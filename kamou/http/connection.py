@@ -51,7 +51,7 @@ class Connection:
         self._sending = trio.Lock()
         self._tasks: trio.Nursery | None = None
         self._cut: Cut | None = None
-        self._lost = False  # the peer has closed the connection
+        self._lost = False  # a write failed: the peer closed or reset the connection
         self._in_request = False
         self._protocol = Http11(
             parts=HypercornParts(config=shared.config, context=shared.context, tasks=self),
@@ -182,7 +182,7 @@ class Connection:
         self._scope.deadline = trio.current_time() + self._limits.request_s
 
     def _end_early(self) -> None:
-        """Count a connection that was cut in a request; send a status if possible."""
+        """Count a connection cut in a request; send an error status, or else reset it."""
         why = self._cut or Cut.SLOW
         self._shared.traffic.cut[why] += 1
         response = b""

@@ -183,7 +183,10 @@ class Http11(H11Protocol):
         return None
 
     async def _receive_head(self, request: h11.Request) -> None:
-        """Keep the head of a request until its body is complete, or reject the request."""
+        """Keep the head of a request until its body is complete, or reject the request.
+
+        A client that waits for ``100 Continue`` gets it.
+        """
         headers = list(request.headers)
         refused = check_request_head(
             method=request.method,
@@ -223,7 +226,10 @@ class Http11(H11Protocol):
             await self._refuse(HttpRefusal(413, TrafficRefusal.BODY))
 
     async def _start_request(self) -> None:
-        """Start the application with the complete request, so that it waits for no peer."""
+        """Count the complete request and start the application with all of it.
+
+        So the application waits for no peer.
+        """
         assert self._request is not None, "the end of a request came before its headers"
         request, self._request = self._request, None
         self._since_read += 1
@@ -253,7 +259,7 @@ class Http11(H11Protocol):
             await self._refuse(HttpRefusal(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
 
     async def _refuse(self, refused: HttpRefusal) -> None:
-        """Send the error status if no response has begun, and end the connection."""
+        """Count the rejection; send its status if no response has begun; then close."""
         self._refused = True
         self._traffic.refused[refused.reason] += 1
         response = self.finish_with(refused.status)
@@ -264,7 +270,10 @@ class Http11(H11Protocol):
     # --- the application's side ------------------------------------------------------------------
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send the application's response, its head with the first part of its body."""
+        """Send the application's response, its head with the first part of its body.
+
+        After the response the connection waits for its next request or closes.
+        """
         if isinstance(event, StreamClosed):
             await self._maybe_recycle()
         elif isinstance(event, Response):

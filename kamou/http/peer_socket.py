@@ -84,6 +84,9 @@ class PeerSocket:
 
         Closing a socket with unread bytes sends a reset, which can reach the peer before it has
         read the last response (RFC 9112, 9.6).
+
+        Raises:
+            OSError: as ``receive``.
         """
         try:
             self._raw.shutdown(socket.SHUT_WR)

@@ -51,7 +51,7 @@ class FixedResponse:
 
     status: int
     body: bytes
-    zipped: bytes | None
+    zipped: bytes | None  # None: too small, or not stored by caches
     etag: str | None
     headers: RawHeaders
 
@@ -94,6 +94,8 @@ def make_response(
     extra: Mapping[str, str] | None = None,
 ) -> FixedResponse:
     """Return a response; only one with status 200 that may be cached has a tag.
+
+    Such a response is also compressed if its body has ``GZIP_MIN`` bytes or more.
 
     Args:
         body: the uncompressed body.

@@ -12,7 +12,7 @@ class TrafficRefusal(StrEnum):
 
     CONNECTIONS = "connections"  # too many in total: 503
     ADDRESS = "address"  # too many from one address: 503
-    DESCRIPTORS = "descriptors"  # no free descriptor or memory: stays in the backlog
+    DESCRIPTORS = "descriptors"  # an accept without free descriptor or memory: the peer waits
     MALFORMED = "malformed"  # not HTTP, ambiguous HTTP, or an invalid target: 400
     HEADERS = "headers"  # too many bytes or lines of headers: 431
     BODY = "body"  # too large or in too many parts: 413

@@ -31,7 +31,7 @@ LISTENER_SHUTDOWN_S = 2.0
 
 @attrs.frozen(kw_only=True, eq=False)
 class OperatorListeners:
-    """The bound addresses, and the supervisor's specification that serves them."""
+    """The bound addresses, their traffic, and the supervisor that serves them."""
 
     spec: SupervisorSpec
     socket_path: Path | None  # None: the file system has no sockets
@@ -43,10 +43,10 @@ class OperatorListeners:
 def bind_listeners(
     data_dir: DataDirectory, web: WebSettings, operations: Operations, announce: Announce
 ) -> Iterator[OperatorListeners]:
-    """Bind the listeners, and close them at the end of the block.
+    """Write a new token and bind the listeners; close them at the end of the block.
 
     The Unix socket is left out on a file system without sockets, and TCP if ``web.operator_tcp`` is
-    off. The caller holds the lock of the data directory.
+    off. The caller holds the lock of the data directory. ``announce`` takes lines for the terminal.
 
     Raises:
         ListenError: the TCP port or the Unix socket cannot be bound.
@@ -79,7 +79,7 @@ def bind_listeners(
 def _bind_unix(
     data_dir: DataDirectory, web: WebSettings, announce: Announce
 ) -> socket.socket | None:
-    """Return the bound Unix socket; None if the file system has no sockets.
+    """Return the bound Unix socket; without socket files, announce that, return None.
 
     Raises:
         SocketsUnsupportedError: the file system has no sockets, and TCP is off.

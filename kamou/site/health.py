@@ -1,8 +1,8 @@
 """Health of the public site's process, and the reports of its failures.
 
 An episode begins with the first trouble and ends after ``STANDING_TICKS`` s of service. Its
-beginning and its end are reported on the terminal and, while the journal takes events, in the
-journal. Troubles in between are counted.
+beginning and its end are reported on the terminal. The journal gets the first trouble of an episode
+that happens while it takes events, and the end of such an episode. Other troubles are counted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class SiteHealth:
         self._record_trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
 
     def record_end(self, error: SiteError) -> None:
-        """Record why the process ended or could not start."""
+        """Record why the process ended or could not start, and keep its counters."""
         for name, value in self._counters().items():
             self._ended_counters[name] = value
         self.beat = None
@@ -145,7 +145,8 @@ class SiteHealth:
     def as_dict(self) -> SiteStatus:
         """Return state, counters of the run and figures of the process that serves now.
 
-        Before its first heartbeat these figures are 0. `kamou status` and ``/metrics`` show all.
+        Before its first heartbeat these figures are 0. `kamou status` shows all, ``/metrics`` all
+        but the texts.
         """
         beat, counters = self.beat, self._counters()
         return {

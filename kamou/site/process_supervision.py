@@ -107,7 +107,10 @@ class SiteKeeper:
         )
 
     async def _watch(self, process: SiteProcess, task_status: trio.TaskStatus[None]) -> SiteError:
-        """Watch heartbeats, text, timeouts and exit; return the first error."""
+        """Watch heartbeats, text, timeouts and exit; pass on all text; return the error.
+
+        The first error ends the watch.
+        """
         found: list[SiteError] = []
 
         async def watch(watcher: Callable[[], Awaitable[SiteError]]) -> None:

@@ -34,6 +34,7 @@ class SiteText:
     def take(self, chunk: bytes) -> None:
         """Pass on the complete lines of the earlier rest and ``chunk``.
 
+        An incomplete line of more than ``SITE_LINE_BYTES_MAX`` bytes is passed on, too.
         Lines beyond ``LINES_MAX`` in ``SITE_WINDOW_S`` are only counted.
 
         Raises:

@@ -220,7 +220,7 @@ class PublicSite:
         )
 
     def _update_site(self, reader: sqlite3.Connection) -> None:
-        """Set the site's values to those of the journal's newest run, if there is one."""
+        """Set site and templates to the values of the journal's newest run, if any."""
         site = self._site.as_run(latest_run(reader))
         if site != self._site:
             self._site, self._templates = site, load_templates(site)

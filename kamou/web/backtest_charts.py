@@ -45,7 +45,7 @@ SHADE_MIN, SHADE_MAX = 10, 70  # share of the color in a month's shade, percent
 
 @attrs.frozen(kw_only=True)
 class AreaChart:
-    """The drawdown over time, as an area below zero."""
+    """The drawdown over time, as an area below zero, in SVG units."""
 
     frame: Frame
     area: str  # SVG path data
@@ -68,7 +68,10 @@ class CostStep:
 
 @attrs.frozen(kw_only=True)
 class MonthCell:
-    """A month of the heat map; ``return_twr``: fraction; ``shade``: percent of color."""
+    """A month of the heat map.
+
+    ``return_twr`` is a fraction, or None if it is unknown. ``shade`` is percent of the color.
+    """
 
     return_twr: float | None
     complete: bool
@@ -78,7 +81,11 @@ class MonthCell:
 
 @attrs.frozen(kw_only=True)
 class YearRow:
-    """A year of the heat map; a month is None if nothing of it was tested."""
+    """A year of the heat map, with its twelve months from January.
+
+    A month is None if nothing of it was tested. ``return_twr`` is that of the tested months, a
+    fraction, or None if one of them is unknown.
+    """
 
     year: str
     months: tuple[MonthCell | None, ...]

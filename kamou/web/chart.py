@@ -73,7 +73,7 @@ class CurveChart:
 
     frame: Frame
     line: str  # SVG path data
-    envelope: str  # SVG path data of the range between the points of the line
+    envelope: str  # SVG path data of the area from the lows to the highs
     start_y: float
     end_x: float
     end_y: float

@@ -16,7 +16,10 @@ class FrameName(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """The drawing area in SVG user units; the margins have space for the labels."""
+    """The drawing area in SVG user units, with the margins, which have the labels.
+
+    ``left``, ``right``, ``top`` and ``bottom`` are the widths of the margins.
+    """
 
     name: FrameName
     width: int

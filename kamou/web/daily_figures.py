@@ -44,14 +44,14 @@ class Daily:
     newest: tuple[DayRow, ...]  # newest first
     months: tuple[MonthRow, ...]  # newest first
     complete_months: frozenset[str]
-    rows: int
+    rows: int  # number of ended rows
     complete: int  # complete days
     gaining: int  # complete days with a positive return
     losing: int  # complete days with a negative return
     worst: DayRow | None  # complete day with the lowest return
-    equity_start: Decimal | None
-    net_deposits: Decimal
-    as_of_ms: int | None  # the end of the last complete day
+    equity_start: Decimal | None  # of the first row; None without rows
+    net_deposits: Decimal  # of all rows
+    as_of_ms: int | None  # the end of the last complete day; None without one
     end_ms: int  # end of the newest row, where the open day begins
     drawdown: DrawdownFold  # of all snapshots until ``end_ms``
     statistics: DayStatistics

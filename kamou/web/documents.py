@@ -1,6 +1,7 @@
 """The JSON documents of ``/results.json`` and of a day.
 
-Money is a decimal string, a ratio or return a number (0.01 is 1%), a time ms UTC.
+Money is a decimal string, a ratio or return a number (0.01 is 1%), a time ms UTC. A value that is
+unknown or does not exist is null.
 """
 
 from __future__ import annotations

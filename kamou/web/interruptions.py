@@ -1,4 +1,4 @@
-"""The list of interruptions: halts, reduced size, disabled strategies, downtime."""
+"""The list of interruptions of trading, and of commands that changed no state."""
 
 from __future__ import annotations
 

@@ -56,12 +56,15 @@ class ConfigChange:
 
     at_ms: int
     digest: str
-    reason: str
+    reason: str  # of the change; empty without one
 
 
 @attrs.frozen(kw_only=True)
 class RecordEvents:
-    """The trading state, and the newest events of each kind with their totals."""
+    """The trading state, and the newest events of each kind, oldest first.
+
+    Each kind has its total, except ``commands``. ``config_digest`` is empty without a run.
+    """
 
     state: TradingState
     halts: tuple[HaltPeriod, ...]
@@ -90,8 +93,8 @@ class RecordEvents:
 class Results(RecordEvents):
     """All figures of ``/results``.
 
-    ``since_ms`` is None before the first equity snapshot. ``days`` and ``months`` are newest first
-    and begin with the open one, if there is one.
+    ``since_ms`` and ``equity`` are None before the first equity snapshot, ``equity_start`` without
+    a day. ``days`` and ``months`` are newest first and begin with the open one, if there is one.
     """
 
     head_seq: int
@@ -122,7 +125,7 @@ class Results(RecordEvents):
 
     @property
     def moved_one_way(self) -> bool:
-        """True if all transfers are listed, and all are deposits or all withdrawals."""
+        """True if there are transfers, all listed, and all deposits or all withdrawals."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 

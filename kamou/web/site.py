@@ -40,7 +40,7 @@ class PriceSource(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """The values that every page may show: mode, currency, gate and pricing text."""
+    """The values that every page may show, such as mode, currency and gate."""
 
     mode: RunMode
     currency: str = "USDT"

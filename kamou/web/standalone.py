@@ -28,6 +28,7 @@ def serve_alone(
 
     Stop signals are SIGINT, SIGTERM, and SIGHUP unless this process ignores it. A run may write the
     database meanwhile, because the function neither writes it nor takes the lock of a run.
+    ``announce`` takes a line with the address of the results.
 
     Raises:
         StoreError: the database does not exist, cannot be read, is damaged, or is of another

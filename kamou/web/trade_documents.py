@@ -39,7 +39,8 @@ def trades_document(
 ) -> dict[str, object]:
     """Return one page of trades.
 
-    ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten, by trade id.
+    ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten, by trade id. Before
+    the first equity snapshot ``as_of_ms`` becomes null.
     """
     return {
         "mode": site.mode,
@@ -115,6 +116,6 @@ def _plain(row: attrs.AttrsInstance | None) -> dict[str, object] | None:
 
 
 def _signal(signal: SignalRow | None) -> dict[str, object] | None:
-    """Return a signal with its features as one object."""
+    """Return a signal with its features as one object; None for None."""
     plain = _plain(signal)
     return plain if plain is None or signal is None else plain | {"features": dict(signal.features)}

@@ -1,4 +1,4 @@
-"""``/results`` and ``/results.json``: performance, strategies, days and halts."""
+"""``/results`` and ``/results.json``: all figures and events of the record."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FigureRow:
     rests_on: str  # the interval's count of observations, if it is not the figure's
     estimate: Estimate
     whisker: Whisker | None
-    counted: str
+    counted: str  # the unit of the count, such as "complete days"
 
 
 def render(request: PageRequest) -> RenderedPage:
@@ -194,7 +194,7 @@ def _events(results: Results) -> Iterator[ChartEvent]:
 
 
 def _drawdown(results: Results) -> str:
-    """Return a sentence with the deeper of the two maximum drawdowns."""
+    """Return a sentence with the deeper of the two maximum drawdowns, or without one."""
     all_, closes = results.drawdown, results.by_day.max_drawdown.value
     if closes is not None and closes < all_.value:
         return f"Maximum drawdown: {fmt.percent(closes)}, at closes of complete days."
