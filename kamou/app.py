@@ -382,6 +382,7 @@ class _Composer:
             period_ms=self.period_ms,
             handler_deadline_s=self.deadline_s,
             on_cycle=self.on_cycle,
+            funding_wanted=t1.need_funding(self.strategies.values()),
         )
 
     def _scanner(self, index: int) -> Scanner:

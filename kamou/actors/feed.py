@@ -1,4 +1,4 @@
-"""The feed, which sends each ``FeedShard`` its closed bars and new open interest."""
+"""The feed, which sends each ``FeedShard`` its bars, open interest and funding."""
 
 from __future__ import annotations
 
@@ -27,12 +27,22 @@ class FeedShard:
     inbox: Outbox[BarsClosed]
 
 
+@attrs.frozen(kw_only=True)
+class _Read:
+    """The answers of one cycle's reads; None: not read."""
+
+    bars: Bars | None = None
+    open_interest: Series | None = None
+    funding: Series | None = None
+
+
 @attrs.define(kw_only=True, eq=False, slots=False)
 class Feed(Actor[Never]):
     """The reader of new market data, which sends each shard its columns in each cycle.
 
     The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
-    without bars, and the next cycle reads from the end of the last bars.
+    without bars, and the next cycle reads from the end of the last bars. It reads funding only if a
+    strategy does and the venue has it.
     """
 
     name: str = attrs.field(init=False, default="feed")
@@ -41,9 +51,10 @@ class Feed(Actor[Never]):
     _settings: CycleSettings = attrs.field(alias="cycle")
     _period_ms: int
     _on_cycle: Callable[[int], None]
+    _funding_wanted: bool = False
     # The next cycle, and what was read before it.
     _cycle: int = attrs.field(init=False)
-    _open_interest_ms: int = attrs.field(init=False)
+    _known_ms: int = attrs.field(init=False)  # open interest and funding until then were read
     _next_open_ms: int = attrs.field(init=False)
 
     @property
@@ -56,7 +67,7 @@ class Feed(Actor[Never]):
 
     async def recover(self) -> None:
         now = self.clock.now_ms()
-        self._open_interest_ms = now
+        self._known_ms = now
         self._cycle = next_ms(now - self._delay_ms, self._cycle_period_ms)
         # Reads begin with the bar that closes with that cycle; later it has closed already.
         self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
@@ -74,39 +85,43 @@ class Feed(Actor[Never]):
             floor_ms(self.clock.now_ms() - self._delay_ms, self._cycle_period_ms)
             + self._cycle_period_ms
         )
-        bars, open_interest = await self._read(cycle_at_ms)
+        read = await self._read(cycle_at_ms)
         for shard in self._shards:
-            shard.inbox.put_nowait(self._columns(shard, cycle_at_ms, bars, open_interest))
+            shard.inbox.put_nowait(self._columns(shard, cycle_at_ms, read))
         self._on_cycle(cycle_at_ms)
 
-    async def _read(self, cycle_at_ms: int) -> tuple[Bars | None, Series | None]:
+    async def _read(self, cycle_at_ms: int) -> _Read:
         until_ms = floor_ms(cycle_at_ms, self._period_ms)
+        if until_ms <= self._next_open_ms:
+            return _Read()
         try:
-            bars = open_interest = None
-            if until_ms > self._next_open_ms:
-                bars = await self._port.bars(self._period_ms, self._next_open_ms, until_ms)
-                open_interest = await self._port.open_interest(self._open_interest_ms, cycle_at_ms)
+            bars = await self._port.bars(self._period_ms, self._next_open_ms, until_ms)
+            open_interest = await self._port.open_interest(self._known_ms, cycle_at_ms)
+            funding = None
+            if self._funding_wanted and self._port.capabilities.funding_rates:
+                funding = await self._port.funding_rates(self._known_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
-            return None, None
-        if bars is not None and len(bars.open_ms):
+            return _Read()
+        if len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
-            self._open_interest_ms = cycle_at_ms
-        return bars, open_interest
+            self._known_ms = cycle_at_ms
+        return _Read(bars=bars, open_interest=open_interest, funding=funding)
 
-    def _columns(
-        self, shard: FeedShard, cycle_at_ms: int, bars: Bars | None, open_interest: Series | None
-    ) -> BarsClosed:
-        part = shard.columns
+    def _columns(self, shard: FeedShard, cycle_at_ms: int, read: _Read) -> BarsClosed:
+        part, bars = shard.columns, read.bars
+        open_interest, funding = read.open_interest, read.funding
         empty = np.empty((0, len(shard.symbols)))
         fields = [empty] * 5
-        open_ms = open_interest_ms = np.empty(0, dtype=np.int64)
-        values = empty
+        open_ms = open_interest_ms = funding_ms = np.empty(0, dtype=np.int64)
+        values = rates = empty
         if bars is not None:
             open_ms = bars.open_ms
             columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
             fields = [column[:, part] for column in columns]
         if open_interest is not None:
             open_interest_ms, values = open_interest.available_ms, open_interest.values[:, part]
+        if funding is not None:
+            funding_ms, rates = funding.available_ms, funding.values[:, part]
         return BarsClosed(
             cause_id=f"cycle:{cycle_at_ms}",
             cycle_at_ms=cycle_at_ms,
@@ -119,4 +134,6 @@ class Feed(Actor[Never]):
             volume=fields[4],
             open_interest_ms=open_interest_ms,
             open_interest=values,
+            funding_ms=funding_ms,
+            funding_rates=rates,
         )

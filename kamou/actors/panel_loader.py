@@ -47,10 +47,11 @@ def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...
 
 @attrs.define(eq=False)
 class LoadedPanel:
-    """A panel, with the time of its newest open interest."""
+    """A panel, with the times of its newest open interest and funding."""
 
     panel: Panel
     open_interest_at_ms: int = -1  # at which it became available; -1: the panel has none
+    funding_at_ms: int = -1  # the same of funding
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows that are newer than those in the panel.
@@ -64,6 +65,18 @@ class LoadedPanel:
                 self.panel.append_interest(int(at_ms), values[row])
                 self.open_interest_at_ms = int(at_ms)
 
+    def take_funding(self, settled_ms: Ints, rates: Floats) -> None:
+        """Append the rates that settled after those in the panel.
+
+        Args:
+            settled_ms: time of each row, ``[rows]``.
+            rates: fractions per interval, ``[rows, symbols]``; NaN: none settled.
+        """
+        for row, at_ms in enumerate(settled_ms):
+            if at_ms > self.funding_at_ms:
+                self.panel.append_funding(int(at_ms), rates[row])
+                self.funding_at_ms = int(at_ms)
+
 
 @attrs.define(eq=False)
 class _Reading:
@@ -71,7 +84,7 @@ class _Reading:
 
     panels: dict[int, LoadedPanel]
     bars_until_ms: int
-    open_interest_until_ms: int
+    known_until_ms: int  # of open interest and funding
 
 
 class PanelLoader:
@@ -138,7 +151,7 @@ class PanelLoader:
         panels = {index: self.make_empty(index) for index in sorted(self._wanted)}
         panel = next(iter(panels.values())).panel
         since_ms = floor_ms(self._clock.now_ms(), panel.period_ms) - panel.history_ms
-        return _Reading(panels, bars_until_ms=since_ms, open_interest_until_ms=since_ms)
+        return _Reading(panels, bars_until_ms=since_ms, known_until_ms=since_ms)
 
     async def _read_history(self, reading: _Reading) -> None:
         """Read day by day until the newest closed bar.
@@ -157,18 +170,33 @@ class PanelLoader:
             known_ms = now_ms if until_ms == closed_at_ms else until_ms
             with trio.move_on_after(DAY_READ_TIMEOUT_S) as limit:
                 bars = await self._port.bars(period_ms, since_ms, until_ms)
-                open_interest = await self._port.open_interest(
-                    reading.open_interest_until_ms, known_ms
-                )
+                open_interest = await self._port.open_interest(reading.known_until_ms, known_ms)
+                funding = await self._read_funding(reading, known_ms)
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    f"the venue did not send bars and open interest from {show_utc(since_ms)} to "
-                    f"{show_utc(until_ms)} within {DAY_READ_TIMEOUT_S:g} s; the scanner "
-                    "reads again at its next bar"
+                    f"the venue did not send bars, open interest and funding from "
+                    f"{show_utc(since_ms)} to {show_utc(until_ms)} within "
+                    f"{DAY_READ_TIMEOUT_S:g} s; the scanner reads again at its next bar"
                 )
             for index, loaded in reading.panels.items():
-                await self._fill(loaded, self._parts[index].columns, bars, open_interest)
-            reading.bars_until_ms, reading.open_interest_until_ms = until_ms, known_ms
+                columns = self._parts[index].columns
+                if funding is not None:
+                    loaded.take_funding(funding.available_ms, funding.values[:, columns])
+                await self._fill(loaded, columns, bars, open_interest)
+            reading.bars_until_ms, reading.known_until_ms = until_ms, known_ms
+
+    async def _read_funding(self, reading: _Reading, until_ms: int) -> Series | None:
+        """Return the funding since the last read; None if it is not to be read.
+
+        Panels without a strategy that reads funding keep none, and a venue may have none.
+
+        Raises:
+            UnreachableError, RateLimitedError: as the port.
+        """
+        wanted = any(loaded.panel.funding_settlements for loaded in reading.panels.values())
+        if not wanted or not self._port.capabilities.funding_rates:
+            return None
+        return await self._port.funding_rates(reading.known_until_ms, until_ms)
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:

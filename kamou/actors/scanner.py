@@ -72,6 +72,7 @@ class Scanner(Actor[BarsClosed]):
             await self._reload()
             panel = self._panel
         self._loaded.take_open_interest(message.open_interest_ms, message.open_interest)
+        self._loaded.take_funding(message.funding_ms, message.funding_rates)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(

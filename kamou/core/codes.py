@@ -27,6 +27,10 @@ class Abstain(IntEnum):
     NOT_MEAN_REVERTING = 7
     STRATEGY_FAILED = 8  # the strategy raised, or its scores are invalid
     SCORE_TOO_SMALL = 9
+    SOURCE_MISSING = 10  # funding or another source besides bars has no value
+    SOURCE_STALE = 11
+    SOURCE_WARMING_UP = 12
+    NOT_CONFIRMED = 13  # the condition for a signal is met, and its confirmation is not
 
 
 class Veto(StrEnum):
@@ -123,6 +127,11 @@ MEANINGS = {
     "NOT_MEAN_REVERTING": "the price does not revert to its mean as the strategy wants",
     "STRATEGY_FAILED": "the strategy raised an error or gave invalid scores",
     "SCORE_TOO_SMALL": "the score is 0, or below the strategy's minimum in absolute value",
+    "SOURCE_MISSING": "the venue or the dataset has no value of a source that the strategy needs",
+    "SOURCE_STALE": "the newest value of a source that the strategy needs is too old",
+    "SOURCE_WARMING_UP": "the strategy needs more values of a source before its first score",
+    "NOT_CONFIRMED": "a signal's condition is met, and what the strategy wants to confirm it is "
+    "not",
     # T2 vetoes
     "REWARD_TO_RISK_LOW": "the reward-to-risk after costs is below its minimum",
     "SYMBOL_EXCLUDED": "the settings exclude this symbol",
@@ -266,6 +275,11 @@ ACTIONS = {
     "NOT_MEAN_REVERTING": "Nothing: the strategy waits until the price reverts to its mean.",
     "STRATEGY_FAILED": "Read the error in `kamou status` or in the log, and correct the strategy.",
     "SCORE_TOO_SMALL": "Nothing: a larger score is needed.",
+    "SOURCE_MISSING": "Check that the venue or the dataset has the source that `wanted` of `kamou "
+    "why SYMBOL` names.",
+    "SOURCE_STALE": "If it lasts, check the source that `wanted` of `kamou why SYMBOL` names.",
+    "SOURCE_WARMING_UP": "Wait: `wanted` of `kamou why SYMBOL` says how many values are needed.",
+    "NOT_CONFIRMED": "Nothing: the strategy waits for its confirmation.",
     # vetoes
     "REWARD_TO_RISK_LOW": "Nothing. The limit is `veto.reward_to_risk_min`.",
     "SYMBOL_EXCLUDED": "Nothing, or take the symbol out of `veto.excluded`.",

@@ -23,6 +23,11 @@ FEATURE_NAMES = {
     "momentum": "momentum",
     "oi_z": "z-score of open interest",
     "volatility": "volatility",
+    "apr": "funding per year in %",
+    "funding_z": "z-score of funding",
+    "funding_age_h": "hours since the last settlement",
+    "settlements": "settlements",
+    "oi_change": "change of open interest",
 }
 """Name in words of each figure of a strategy."""
 

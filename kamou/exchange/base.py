@@ -59,6 +59,7 @@ class Capabilities:
 
     attached_stop: bool  # an entry may have its stop loss and take profit attached
     open_interest: bool
+    funding_rates: bool
     long_short_ratio: bool
     reduce_only: bool
     withdraw_check: bool

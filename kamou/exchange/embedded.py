@@ -87,6 +87,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         self.capabilities = Capabilities(
             attached_stop=attached_stop,
             open_interest=True,
+            funding_rates=True,
             long_short_ratio=True,
             reduce_only=True,
             withdraw_check=True,

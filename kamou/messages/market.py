@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 
 from kamou.core.arrays import Floats, Ints
 from kamou.messages.envelope import Message
@@ -15,6 +16,8 @@ class BarsClosed(Message):
     Prices and ``volume`` are ``[bars, symbols]``, NaN where a symbol had no bar, and ``open_ms`` is
     ``[bars]``. ``open_interest`` has the observations that became available since that read,
     ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.
+    ``funding_rates`` has the rates that settled since then, in the same shape (fractions per
+    interval; NaN: none settled), at ``funding_ms``; it is empty if no strategy reads funding.
     """
 
     cycle_at_ms: int
@@ -27,3 +30,5 @@ class BarsClosed(Message):
     volume: Floats
     open_interest_ms: Ints
     open_interest: Floats
+    funding_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
+    funding_rates: Floats = attrs.field(factory=lambda: np.empty((0, 0)))

@@ -35,6 +35,7 @@ class Port:
         return Capabilities(
             attached_stop=True,
             open_interest=True,
+            funding_rates=True,
             long_short_ratio=True,
             reduce_only=True,
             withdraw_check=True,

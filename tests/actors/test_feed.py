@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import numpy as np
+import pytest
 import trio
 
-from kamou.actors.feed import Feed
-from kamou.core.day import MINUTE_MS
+from kamou.actors.feed import Feed, FeedShard
+from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Series
 from kamou.errors import UnreachableError
+from kamou.exchange.base import Capabilities
+from kamou.messages.market import BarsClosed
 from kamou.runtime.mailboxes import Mailbox
 from kamou.settings.config import CycleSettings
+from kamou.venue.market.generator import GeneratedMarket
+from tests.actors import bars_port
 
 CYCLE_MS, BAR_MS = 5 * MINUTE_MS, 15 * MINUTE_MS
 CYCLES = 6
@@ -66,3 +72,68 @@ async def test_the_feed_begins_every_cycle_and_reads_only_closed_bars() -> None:
         await trio.lowlevel.checkpoint()
     assert cycles == [start_ms + n * CYCLE_MS for n in range(CYCLES)]
     assert set(port.asked_until_ms) == {start_ms, start_ms + BAR_MS}
+
+
+@attrs.define
+class FundingPort:
+    """Exchange port of a generated market, which may have no funding rates."""
+
+    market: GeneratedMarket
+    capabilities: Capabilities
+
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        return self.market.bars(period_ms, since_ms, until_ms)
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        return self.market.open_interest(since_ms, until_ms)
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        assert self.capabilities.funding_rates, "the feed read funding that the venue lacks"
+        return self.market.funding_rates(since_ms, until_ms)
+
+
+@pytest.mark.parametrize(("wanted", "listed"), [(True, True), (True, False), (False, True)])
+async def test_the_feed_sends_each_settlement_once_if_a_strategy_wants_it_and_the_venue_has_it(
+    wanted: bool, listed: bool
+) -> None:
+    clock, sent = Clock(), list[BarsClosed]()
+    start_ms = clock.ms
+    market = GeneratedMarket(seed=3, origin_ms=start_ms, symbols=4, step_ms=CYCLE_MS)
+    capabilities = attrs.evolve(bars_port.Port().capabilities, funding_rates=listed)
+    port: Any = FundingPort(market, capabilities)
+
+    class Inbox:
+        def put_nowait(self, message: BarsClosed) -> None:
+            sent.append(message)
+
+    inbox: Any = Inbox()
+    shard = FeedShard(index=0, symbols=market.symbols[1:3], columns=slice(1, 3), inbox=inbox)
+    feed = Feed(
+        inbox=Mailbox("feed", 1, now_ms=clock.now_ms),
+        clock=clock,
+        port=port,
+        shards=(shard,),
+        cycle=CycleSettings(period_s=BAR_MS // 1000),
+        period_ms=BAR_MS,
+        handler_deadline_s=1.0,
+        on_cycle=lambda _cycle: None,
+        funding_wanted=wanted,
+    )
+    await feed.recover()
+    while clock.ms < start_ms + 25 * HOUR_MS:
+        due_ms = feed.next_due_ms()
+        assert due_ms is not None
+        clock.ms = due_ms
+        await feed.tick()
+        await trio.lowlevel.checkpoint()
+    times = [at_ms for message in sent for at_ms in message.funding_ms.tolist()]
+    if not (wanted and listed):
+        assert times == []
+        return
+    assert times == [start_ms + hours * HOUR_MS for hours in (8, 16, 24)]
+    expected = market.funding_rates(start_ms, clock.ms).values[:, 1:3]
+    rates = np.concatenate([m.funding_rates for m in sent if len(m.funding_ms)])
+    np.testing.assert_array_equal(rates, expected)
+    for message in sent:  # a rate comes with the first bar that closes at or after its settlement
+        assert (message.funding_ms > message.cycle_at_ms - BAR_MS).all()
+        assert (message.funding_ms <= message.cycle_at_ms).all()

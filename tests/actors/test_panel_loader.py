@@ -23,9 +23,11 @@ from kamou.core.market.panel import PANEL_FIELDS, Panel
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
+from kamou.exchange.base import Capabilities
 from kamou.messages.market import BarsClosed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 from kamou.venue.market.generator import GeneratedMarket
+from tests.actors import bars_port
 
 ORIGIN_MS = 1_735_689_600_000
 PERIOD_MS = 15 * MINUTE_MS
@@ -40,6 +42,7 @@ class Port:
     now_ms: int
     takes_ms: int = 0  # duration of each read by the clock
     away: int = 0  # number of the next reads that fail
+    funding: bool = True  # the venue has funding rates
     asked: list[tuple[int, int]] = attrs.Factory(list)
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
@@ -50,6 +53,15 @@ class Port:
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
         await self._answer()
         return MARKET.open_interest(since_ms, min(until_ms, self.now_ms))
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        await self._answer()
+        assert self.funding, "the loader read funding, which the venue does not have"
+        return MARKET.funding_rates(since_ms, min(until_ms, self.now_ms))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return attrs.evolve(bars_port.Port().capabilities, funding_rates=self.funding)
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -85,7 +97,9 @@ class RowCount(trio.abc.Instrument):
 
 
 def new_panel(symbols: tuple[str, ...]) -> Panel:
-    return Panel(symbols, PERIOD_MS, 40, INDICATORS, open_interest_rows=8, history_bars=300)
+    panel = Panel(symbols, PERIOD_MS, 40, INDICATORS, open_interest_rows=8, history_bars=300)
+    panel.keep_funding(4)
+    return panel
 
 
 def loader(port: Port, shards: int) -> PanelLoader:
@@ -95,7 +109,7 @@ def loader(port: Port, shards: int) -> PanelLoader:
 
 
 def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
-    """Return a panel that took each bar, and then each hour's open interest, by itself."""
+    """Return a panel that took each bar, then each hour's open interest and funding, by itself."""
     panel = new_panel(symbols)
     columns = [MARKET.symbols.index(symbol) for symbol in symbols]
     for open_ms in range(since_ms, floor_ms(now_ms, PERIOD_MS), PERIOD_MS):
@@ -105,6 +119,9 @@ def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
     for hour_ms in range(floor_ms(since_ms, HOUR_MS) + HOUR_MS, now_ms + 1, HOUR_MS):
         seen = MARKET.open_interest(hour_ms - 1, hour_ms)
         panel.append_interest(hour_ms, seen.values[0, columns])
+    funding = MARKET.funding_rates(since_ms, now_ms)
+    for settled_ms, rates in zip(funding.available_ms.tolist(), funding.values, strict=True):
+        panel.append_funding(settled_ms, rates[columns])
     return panel
 
 
@@ -119,6 +136,12 @@ def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
         np.testing.assert_array_equal(left.indicator(spec), right.indicator(spec))
     for one, other in zip(left.open_interest(now_ms), right.open_interest(now_ms), strict=True):
         np.testing.assert_array_equal(one, other)
+    for one, other in zip(left.funding(now_ms), right.funding(now_ms), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def columns_of(panel: Panel) -> list[int]:
+    return [MARKET.symbols.index(symbol) for symbol in panel.symbols]
 
 
 async def load_all(panels: PanelLoader, shards: int) -> list[LoadedPanel]:
@@ -130,7 +153,7 @@ async def load_all(panels: PanelLoader, shards: int) -> list[LoadedPanel]:
 @given(
     minutes=st.integers(0, 3 * 24 * 60),
     shards=st.integers(1, 9),
-    takes_ms=st.sampled_from([0, 1, 7 * MINUTE_MS]),
+    takes_ms=st.sampled_from([0, 1, 4 * MINUTE_MS]),  # three reads within a bar
 )
 def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
     minutes: int, shards: int, takes_ms: int
@@ -151,6 +174,9 @@ def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
             seen = MARKET.open_interest(hour_ms - 1, hour_ms)
             columns = [MARKET.symbols.index(symbol) for symbol in panel.symbols]
             expected.append_interest(hour_ms, seen.values[0, columns])
+        funding = MARKET.funding_rates(panel.close_ms, each.funding_at_ms)
+        for settled_ms, rates in zip(funding.available_ms.tolist(), funding.values, strict=True):
+            expected.append_funding(settled_ms, rates[columns_of(panel)])
         assert_equal(panel, expected, port.now_ms)
 
 
@@ -290,9 +316,10 @@ def port_now(port: Port) -> Callable[[], int]:
 
 
 def closed(at_ms: int) -> BarsClosed:
-    """Return the feed's message with the newest bar and the hour's open interest."""
+    """Return the feed's message with the newest bar, open interest and funding."""
     bar = MARKET.bars(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
     seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
+    funding = MARKET.funding_rates(at_ms - PERIOD_MS, at_ms)
     return BarsClosed(
         cause_id="test",
         cycle_at_ms=at_ms,
@@ -305,7 +332,16 @@ def closed(at_ms: int) -> BarsClosed:
         volume=bar.volume,
         open_interest_ms=seen.available_ms,
         open_interest=seen.values,
+        funding_ms=funding.available_ms,
+        funding_rates=funding.values,
     )
+
+
+def test_a_venue_without_funding_rates_is_not_asked_for_them() -> None:
+    port = Port(ORIGIN_MS + 5 * DAY_MS, funding=False)
+    (loaded,) = trio.run(load_all, loader(port, 1), 1)
+    assert loaded.panel.count.all()
+    assert np.isnan(loaded.panel.funding(port.now_ms)[1]).all()
 
 
 def test_the_panel_of_mean_reversion_is_warm_after_a_load() -> None:

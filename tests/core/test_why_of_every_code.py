@@ -137,7 +137,10 @@ class Shard:
 
 
 def broken_market() -> Any:
-    """Return a market as in MARKET, with a missing, a stale, a new and a flat symbol."""
+    """Return a market as in MARKET, with a missing, a stale, a new and a flat symbol.
+
+    Three more have missing, stale and new funding.
+    """
     market = MARKET.copy()
     for column in ("open", "high", "low", "close"):
         values = getattr(market, column)
@@ -145,12 +148,15 @@ def broken_market() -> Any:
         values[700:, 1] = np.nan
         values[:740, 2] = np.nan
         values[:, 3] = 100.0
+    market.funding[:, 4] = np.nan
+    market.funding[740:, 5] = np.nan
+    market.funding[:740, 6] = np.nan
     return market
 
 
 def scans() -> Iterator[tuple[int, bytes]]:
     """Yield times and packed details of scans, which have every ``Abstain`` code."""
-    made = make_strategies(["mean_reversion", "oi_momentum"], {})
+    made = make_strategies(["mean_reversion", "oi_momentum", "funding_fade"], {})
     market = broken_market()
     for last in (760, 803, 880, 998):
         yield detail(made, market, last, broken=False)

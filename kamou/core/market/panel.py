@@ -1,4 +1,4 @@
-"""The panel, which keeps the newest bars, indicators and open interest of a shard.
+"""The panel: the newest bars, indicators, open interest and funding of a shard.
 
 A panel has one row per closed bar and one column per symbol, in float64, with NaN where a symbol
 had no valid bar. The buffer is longer than the window and moves its newest rows to its start when
@@ -17,6 +17,12 @@ from kamou.core.day import HOUR_MS, show_utc
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState, update_block
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
+from kamou.core.market.settlements import (
+    FigureOfRates,
+    FundingSnapshot,
+    Settlements,
+    find_funding_history_ms,
+)
 from kamou.errors import InvalidDataError
 
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
@@ -103,7 +109,7 @@ class _Rows:
 
 
 class Panel:
-    """Bars, indicators and open interest of one shard.
+    """Bars, indicators, open interest and funding of one shard.
 
     Args:
         symbols: one per column.
@@ -148,11 +154,22 @@ class Panel:
         self._interest_version = 0  # changes with every stored observation
         self._snapshot: tuple[int, InterestSnapshot] | None = None  # with its version
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
+        self._funding = Settlements(0, width)
 
     @property
     def close_ms(self) -> int:
         """Close time of the newest bar; -1 before the first."""
         return self.open_ms + self.period_ms if self.bars else -1
+
+    @property
+    def funding_settlements(self) -> int:
+        """Settlements of funding that it keeps for each symbol; 0: it needs no funding."""
+        return self._funding.rows
+
+    def keep_funding(self, settlements: int) -> None:
+        """Keep so many settlements of each symbol; call it before the first one is added."""
+        self._funding = Settlements(settlements, len(self.symbols))
+        self.history_ms = max(self.history_ms, find_funding_history_ms(settlements))
 
     def append(
         self, open_ms: int, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
@@ -367,3 +384,26 @@ class Panel:
         value = compute(times, logs)
         self._derived[key] = (version, value)
         return value
+
+    def append_funding(self, settled_ms: int, rates: Floats) -> None:
+        """Add the rates that settled, ``[symbols]``, as fractions per interval.
+
+        Raises:
+            InvalidDataError: ``settled_ms`` is before the newest settlement.
+        """
+        self._funding.append(settled_ms, rates)
+
+    def funding(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return times in ms and rates of the funding that had settled by ``now_ms``.
+
+        Both are ``[settlements, symbols]``, oldest first; -1 and NaN where there is none.
+        """
+        return self._funding.copy().known(now_ms)
+
+    def copy_funding(self) -> FundingSnapshot:
+        """Return the funding as it is now; the same snapshot until it changes."""
+        return self._funding.copy()
+
+    def compute_from_funding(self, key: Hashable, now_ms: int, compute: FigureOfRates) -> Floats:
+        """Return ``compute(*funding(now_ms))``, cached by ``key`` until it changes."""
+        return self._funding.copy().compute(key, now_ms, compute)

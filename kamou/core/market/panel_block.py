@@ -16,6 +16,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.indicators.base import Indicator
+from kamou.core.market.settlements import FigureOfRates, FundingSnapshot
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
 
@@ -44,7 +45,7 @@ class InterestSnapshot:
 
 @attrs.frozen(kw_only=True, eq=False)
 class PanelBlock:
-    """The bars, indicators and open interest of a shard after each bar of a block.
+    """Bars, indicators, open interest and funding after each bar of a block.
 
     It reads the panel's buffer: use it before the panel's next bar.
     """
@@ -56,6 +57,7 @@ class PanelBlock:
     count: Ints  # consecutive valid bars up to each bar, ``[bars, symbols]``
     last_close_ms: Ints  # of each newest valid bar, ``[bars, symbols]``
     interest: Sequence[InterestSnapshot] = ()  # one for each bar; empty: no strategy reads it
+    funding: Sequence[FundingSnapshot] = ()  # as ``interest``
     _rows: Mapping[Field, Floats]  # window - 1 rows before the block, and the block's
     _indicators: Mapping[Indicator, Floats]  # [bars, symbols]
 
@@ -98,6 +100,19 @@ class PanelBlock:
             [
                 known.compute(key, at_ms, compute)
                 for known, at_ms in zip(self.interest, times, strict=True)
+            ]
+        )
+
+    def compute_from_funding(self, key: Hashable, now_ms: Ints, compute: FigureOfRates) -> Floats:
+        """Return ``compute`` of the funding known at each bar, ``[bars, ...]``.
+
+        ``now_ms`` is ``[bars, 1]``. One result serves all bars between two settlements.
+        """
+        times = now_ms[:, 0].tolist()
+        return np.stack(
+            [
+                known.compute(key, at_ms, compute)
+                for known, at_ms in zip(self.funding, times, strict=True)
             ]
         )
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.base import Indicator, IndicatorState
 from kamou.core.market.panel import PANEL_FIELDS, Field, Panel
+from kamou.core.market.settlements import FigureOfRates
 from kamou.errors import KamouError
 
 T = TypeVar("T", bound=np.generic)
@@ -30,7 +31,8 @@ class UnknownFieldError(KamouError):
 class UndeclaredReadError(KamouError):
     """A strategy read what it did not declare, or called what only the scanner may.
 
-    A read that it did not declare is of bars outside its window, open interest or an indicator.
+    A read that it did not declare is of bars outside its window, open interest, funding or an
+    indicator.
     """
 
 
@@ -42,6 +44,7 @@ class DeclaredReads:
     bars: int  # longest window
     indicators: frozenset[Indicator]
     open_interest_rows: int  # 0: it reads no open interest
+    funding_settlements: int = 0  # of each symbol; 0: it reads no funding
 
 
 class PanelView(Panel):
@@ -77,6 +80,21 @@ class PanelView(Panel):
     def copy_interest(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError(
             "a strategy called panel.copy_interest; read panel.open_interest(now_ms)"
+        )
+
+    def keep_funding(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.keep_funding; declare funding_settlements"
+        )
+
+    def append_funding(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_funding; only the scanner adds funding"
+        )
+
+    def copy_funding(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.copy_funding; read panel.funding(now_ms)"
         )
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
@@ -162,6 +180,39 @@ class PanelView(Panel):
         """
         own = (self._declared.strategy, self._declared.open_interest_rows, key)
         return _freeze(np.asarray(super().compute_from_interest(own, now_ms, compute)))
+
+    def funding(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return the newest declared settlements of funding, as ``Panel`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no funding.
+        """
+        times, rates = super().funding(now_ms)
+        rows = self._declared_settlements()
+        return _freeze(times[-rows:]), _freeze(rates[-rows:])
+
+    def compute_from_funding(self, key: Hashable, now_ms: int, compute: FigureOfRates) -> Floats:
+        """Return ``compute`` of the declared funding, as ``compute_from_interest`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no funding.
+        """
+        rows = self._declared_settlements()
+
+        def compute_declared(times: Ints, rates: Floats) -> Floats:
+            return compute(_freeze(times[-rows:]), _freeze(rates[-rows:]))
+
+        own = (self._declared.strategy, rows, key)
+        return _freeze(np.asarray(super().compute_from_funding(own, now_ms, compute_declared)))
+
+    def _declared_settlements(self) -> int:
+        rows = self._declared.funding_settlements
+        if not rows:
+            raise UndeclaredReadError(
+                "the strategy reads funding, and its funding_settlements are 0; declare the number"
+                " of settlements that it reads"
+            )
+        return rows
 
 
 def _freeze(values: npt.NDArray[T]) -> npt.NDArray[T]:

@@ -18,6 +18,7 @@ from kamou.core.arrays import Codes, Floats
 from kamou.core.market.bars import Bars, Series
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+from kamou.core.market.settlements import FundingSnapshot
 from kamou.core.ranking.ranking import Ranking, Scored, ScoredBar, rank_bar, score_symbols
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.base import BlockStrategy, Strategy, StrategyScores
@@ -26,7 +27,7 @@ BLOCK_BARS = 64  # so many bars share the fixed cost of each call of numpy
 
 
 class RecordedBars(Protocol):
-    """Recorded bars and open interest of all symbols, such as ``RecordedMarket``.
+    """Recorded bars, open interest and funding, such as ``RecordedMarket``.
 
     Its bars are a time grid without gaps; a missing bar of a symbol is NaN.
     """
@@ -40,6 +41,7 @@ class RecordedBars(Protocol):
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars: ...
     def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -92,17 +94,29 @@ class _Shard:
         self.panel = panel
         self._columns = columns
         self._interest_at_ms = -1  # of the newest row
+        self._funding_at_ms = -1
 
-    def take(self, bars: Bars, interest: Series) -> PanelBlock:
-        """Append the bars, and the open interest that was available at their closes.
+    def take(self, bars: Bars, interest: Series, funding: Series | None) -> PanelBlock:
+        """Append the bars, with the open interest and funding known at their closes.
 
         Return the panel after each bar.
         """
-        close_ms = (bars.open_ms + bars.period_ms).tolist()
+        close_ms: list[int] = (bars.open_ms + bars.period_ms).tolist()
         part = self._columns
-        rows = list(zip(interest.available_ms.tolist(), interest.values[:, part], strict=True))
-        rows.reverse()
-        known: list[InterestSnapshot] = []
+        interest_known = self._take_interest(close_ms, interest)
+        funding_known = self._take_funding(close_ms, funding) if funding is not None else ()
+        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
+        return attrs.evolve(block, interest=interest_known, funding=funding_known)
+
+    def _newest_first(self, series: Series) -> list[tuple[int, Floats]]:
+        """Return the time and the part's values of each row, newest first."""
+        values = series.values[:, self._columns]
+        return list(zip(series.available_ms.tolist(), values, strict=True))[::-1]
+
+    def _take_interest(self, close_ms: list[int], interest: Series) -> list[InterestSnapshot]:
+        """Append the open interest and return it as it was at each close."""
+        rows, known = self._newest_first(interest), []
         for at_ms in close_ms:
             while rows and rows[-1][0] <= at_ms:
                 available_ms, values = rows.pop()
@@ -110,9 +124,19 @@ class _Shard:
                     self.panel.append_interest(available_ms, values)
                     self._interest_at_ms = available_ms
             known.append(self.panel.copy_interest())
-        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-        block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
-        return attrs.evolve(block, interest=known)
+        return known
+
+    def _take_funding(self, close_ms: list[int], funding: Series) -> list[FundingSnapshot]:
+        """Append the funding and return it as it was at each close."""
+        rows, known = self._newest_first(funding), []
+        for at_ms in close_ms:
+            while rows and rows[-1][0] <= at_ms:
+                settled_ms, rates = rows.pop()
+                if settled_ms > self._funding_at_ms:
+                    self.panel.append_funding(settled_ms, rates)
+                    self._funding_at_ms = settled_ms
+            known.append(self.panel.copy_funding())
+        return known
 
 
 def find_block_strategies(strategies: Mapping[str, Strategy]) -> dict[str, BlockStrategy] | None:
@@ -153,10 +177,12 @@ class RecordedScores:
             for part in shards
         )
         start_ms = times.start_ms - times.start_ms % times.period_ms
-        self._interest_ms = start_ms - self._shards[0].panel.history_ms  # read until then
+        # Open interest and funding were read until then.
+        self._known_ms = start_ms - self._shards[0].panel.history_ms
+        self._reads_funding = self._shards[0].panel.funding_settlements > 0
         self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
         first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
-        self._next_open_ms = max(self._interest_ms, first_ms)
+        self._next_open_ms = max(self._known_ms, first_ms)
         # The attributes below describe the block in memory.
         self._first_close_ms = self._next_open_ms + times.period_ms
         self._close: Floats = np.zeros((0, len(market.symbols)))
@@ -208,9 +234,12 @@ class RecordedScores:
             return False
         self._first_close_ms = int(bars.open_ms[0]) + bars.period_ms
         self._next_open_ms = int(bars.open_ms[-1]) + bars.period_ms
-        interest = self._market.open_interest(self._interest_ms, self._next_open_ms)
-        self._interest_ms = self._next_open_ms
-        blocks = [shard.take(bars, interest) for shard in self._shards]
+        interest = self._market.open_interest(self._known_ms, self._next_open_ms)
+        funding = None
+        if self._reads_funding:
+            funding = self._market.funding_rates(self._known_ms, self._next_open_ms)
+        self._known_ms = self._next_open_ms
+        blocks = [shard.take(bars, interest, funding) for shard in self._shards]
         self._close, self._scored = np.concatenate([b.row("close") for b in blocks], axis=-1), ()
         if self._next_open_ms > self._scored_from_ms:
             self._scored = self._score(blocks)

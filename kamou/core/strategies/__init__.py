@@ -13,12 +13,15 @@ from typing import Protocol, cast
 
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Parameters, Strategy
-from kamou.core.strategies.evaluation import count_interest_rows
+from kamou.core.strategies.evaluation import count_interest_rows, count_settlements
 from kamou.errors import ConfigurationError, summarize_error
 
 # After 500 bars a Wilder average of 14 no longer depends on its seed, (13/14)^500 < 2^-53, so a
 # panel that is loaded again equals one that never stopped.
 SEED_MEMORY_BARS = 500
+# A panel keeps so many settlements more than a strategy reads, so that funding which is newer than
+# the time of an evaluation takes no row from it.
+LATER_SETTLEMENTS = 3
 # Modules of this package that are not strategies.
 PARTS = frozenset({"base", "conformance", "declarations", "evaluation"})
 
@@ -102,15 +105,20 @@ def make_strategies(
     return made
 
 
+def need_funding(strategies: Iterable[Strategy]) -> bool:
+    """Return True if one of the strategies reads funding rates."""
+    return any(map(count_settlements, strategies))
+
+
 def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
     """Return an empty panel for these strategies.
 
-    It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars
-    and open interest every strategy is warm.
+    It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars,
+    open interest and funding every strategy is warm.
     """
     chosen = tuple(strategies)
     rows = (count_interest_rows(s.open_interest_span_ms) for s in chosen)
-    return Panel(
+    panel = Panel(
         symbols,
         period_ms,
         max((2, *(s.lookback_bars(period_ms) for s in chosen))),
@@ -118,3 +126,6 @@ def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms
         open_interest_rows=max((2, *rows)),
         history_bars=max((s.warmup_bars(period_ms) for s in chosen), default=0) + SEED_MEMORY_BARS,
     )
+    settlements = max((0, *map(count_settlements, chosen)))
+    panel.keep_funding(settlements and settlements + LATER_SETTLEMENTS)
+    return panel

@@ -14,6 +14,7 @@ import numpy as np
 from kamou.core.arrays import Codes, Floats, Ints, Mask
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Indicator
+from kamou.core.indicators.open_interest import spacing_ms
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.model import Bound
@@ -197,6 +198,16 @@ class BlockStrategy(Strategy, Protocol):
         ...
 
 
+@runtime_checkable
+class FundingStrategy(Strategy, Protocol):
+    """A strategy that also reads funding rates."""
+
+    @property
+    def funding_settlements(self) -> int:
+        """Settlements of each symbol that ``evaluate`` reads; 0: none."""
+        ...
+
+
 class Verdicts:
     """The abstain column under construction, ``[symbols]`` or ``[bars, symbols]``.
 
@@ -231,6 +242,15 @@ def check_data(panel: Panel | PanelBlock, now_ms: int | Ints, warmup_bars: int) 
     verdicts.abstain(panel.count == 0, Abstain.DATA_MISSING)
     verdicts.abstain(panel.count < warmup_bars, Abstain.WARMING_UP)
     return verdicts
+
+
+def find_stale_interest_ms(times: Ints, _logs: Floats) -> Floats:
+    """Return the instant, in ms, after which this open interest is stale, ``[1]``.
+
+    It is NaN with fewer than two rows.
+    """
+    newest_ms = times[-1] if len(times) else 0
+    return np.asarray([newest_ms + STALE_PERIODS * spacing_ms(times)])
 
 
 def make_failed_scores(strategy: str, symbols: int, error: str = "") -> StrategyScores:

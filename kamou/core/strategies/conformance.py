@@ -15,6 +15,7 @@ import numpy as np
 from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import HOUR_MS
+from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.base import Strategy, StrategyScores
@@ -37,7 +38,7 @@ RELATIVE = 1e-10  # difference that sums in another order may make
 class MadeMarket:
     """A generated market of hourly bars, as columns ``[bars, symbols]``.
 
-    A panel gets every fourth row of open interest.
+    A panel gets every fourth row of open interest and every eighth row of funding rates.
     """
 
     open: Floats
@@ -46,9 +47,10 @@ class MadeMarket:
     close: Floats
     volume: Floats
     open_interest: Floats
+    funding: Floats
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
-        """Append bars ``first <= t < last`` and the open interest known by their closes."""
+        """Append bars ``first <= t < last``, and what else was known by their closes."""
         for t in range(first, last):
             open_ms = t * PERIOD_MS
             panel.append(
@@ -56,6 +58,8 @@ class MadeMarket:
             )
             if (open_ms + PERIOD_MS) % INTEREST_PERIOD_MS == 0:
                 panel.append_interest(open_ms + PERIOD_MS, self.open_interest[t])
+            if (open_ms + PERIOD_MS) % FUNDING_PERIOD_MS == 0:
+                panel.append_funding(open_ms + PERIOD_MS, self.funding[t])
 
     def choose(self, symbols: slice) -> MadeMarket:
         """Return the market with these symbols only."""
@@ -95,6 +99,7 @@ def make_market(seed: int, bars: int) -> MadeMarket:
         close=close,
         volume=chance.uniform(1, 10, size=(bars, SYMBOLS)),
         open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(bars, SYMBOLS)), axis=0)),
+        funding=chance.standard_t(3, size=(bars, SYMBOLS)) * 0.0003 + 0.0001,
     )
 
 
@@ -175,6 +180,7 @@ def _keeps_no_memory(bench: Bench) -> Iterator[str]:
         for k in range(1, 4):
             later_ms = panel.close_ms + k * INTEREST_PERIOD_MS
             panel.append_interest(later_ms, bench.market.open_interest[-k])
+            panel.append_funding(later_ms, bench.market.funding[-k])
         if column := find_difference(followed[t], bench.scores(panel)):
             yield (
                 f"at bar {t} {column} differs between a panel that was evaluated at every bar and"
@@ -254,6 +260,7 @@ def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
         column[:, 0] = 7.0
     still.volume[:] = 0.0
     still.open_interest[:] = np.nan
+    still.funding[:] = np.nan
     for _ in (*bench.follow(flat), *bench.follow(still)):
         yield from ()  # the check of a bar's scores raises if one is invalid
 
@@ -279,7 +286,7 @@ CONFORMANCE_CHECKS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "scores after a gap do not depend on bars before it": _forgets_bars_before_a_gap,
     "no score of missing, broken or stale bars": _abstains_without_data,
     "no score in an empty panel": _abstains_from_an_empty_panel,
-    "flat prices, no volume and no open interest cause no error": _stands_degenerate_data,
+    "flat prices, no volume, open interest or funding cause no error": _stands_degenerate_data,
     "a symbol's score is the same in every shard": _scores_a_symbol_alone,
 }
 

@@ -27,6 +27,8 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
     read: dict[str, object] = {}
     for declared, wanted, is_valid in DECLARATIONS:
         if not _is_declared(strategy, declared):
+            if declared in OPTIONAL:
+                continue
             yield f"no {declared}; expected {wanted}"
             continue
         try:
@@ -94,6 +96,7 @@ def _are_requirements(value: object) -> bool:
     )
 
 
+OPTIONAL = frozenset({"funding_settlements"})
 OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods that take the length of the bars
 
 # declaration, expected values, check
@@ -105,6 +108,7 @@ DECLARATIONS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("indicators", "a tuple of indicators", _are_indicators),
     ("requirements", "a mapping from Abstain to Requirement", _are_requirements),
     ("open_interest_span_ms", "a whole number of ms, at least 0", _is_count(0)),
+    ("funding_settlements", "a whole number of settlements, at least 0", _is_count(0)),
     ("hold_ms", "a whole number of ms, at least 1", _is_count(1)),
     ("lookback_bars", "a whole number of bars, at least 1", _is_count(LOOKBACK_MIN)),
     ("warmup_bars", "a whole number of bars, at least 1", _is_count(1)),

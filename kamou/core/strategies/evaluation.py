@@ -26,7 +26,7 @@ from kamou.core.market.panel_view import (
     UndeclaredReadError,
     UnknownFieldError,
 )
-from kamou.core.strategies.base import Strategy, StrategyScores
+from kamou.core.strategies.base import FundingStrategy, Strategy, StrategyScores
 from kamou.core.strategies.declarations import find_invalid_declarations
 from kamou.errors import ConfigurationError, KamouError, summarize_error
 
@@ -339,6 +339,7 @@ def check_strategies(
                 bars=strategy.lookback_bars(period_ms),
                 indicators=frozenset(strategy.indicators),
                 open_interest_rows=count_interest_rows(strategy.open_interest_span_ms),
+                funding_settlements=count_settlements(strategy),
             ),
         )
         for name, strategy in strategies.items()
@@ -348,3 +349,8 @@ def check_strategies(
 def count_interest_rows(span_ms: int) -> int:
     """Return the number of rows of open interest that a period needs; 0: none."""
     return span_ms // INTEREST_PERIOD_MS + 2 if span_ms else 0
+
+
+def count_settlements(strategy: Strategy) -> int:
+    """Return the number of settlements of funding that the strategy reads; 0: none."""
+    return strategy.funding_settlements if isinstance(strategy, FundingStrategy) else 0

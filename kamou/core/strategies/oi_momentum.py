@@ -20,18 +20,18 @@ from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.efficiency import efficiency_of
-from kamou.core.indicators.open_interest import InterestChange, spacing_ms
+from kamou.core.indicators.open_interest import InterestChange
 from kamou.core.indicators.window import sum_products
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
-    STALE_PERIODS,
     Parameters,
     Requirement,
     Strategy,
     StrategyScores,
     check_data,
+    find_stale_interest_ms,
     parameter,
 )
 
@@ -178,12 +178,12 @@ class OiMomentum:
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         interest_z = panel.compute_from_interest(self._change, now_ms, self._change.z)
-        stale_ms = panel.compute_from_interest("stale_ms", now_ms, _stale_ms)
+        stale_ms = panel.compute_from_interest("stale_ms", now_ms, find_stale_interest_ms)
         return self._score(panel, now_ms, np.where(now_ms <= stale_ms, interest_z, np.nan))
 
     def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
         interest_z = block.compute_from_interest(self._change, now_ms, self._change.z)
-        stale_ms = block.compute_from_interest("stale_ms", now_ms, _stale_ms)
+        stale_ms = block.compute_from_interest("stale_ms", now_ms, find_stale_interest_ms)
         return self._score(block, now_ms, np.where(now_ms <= stale_ms, interest_z, np.nan))
 
     def _score(
@@ -234,15 +234,6 @@ class OiMomentum:
             total += moved / np.sqrt(bars)
         with np.errstate(invalid="ignore", divide="ignore"):
             return total / (len(horizons) * volatility), volatility
-
-
-def _stale_ms(times: Ints, _logs: Floats) -> Floats:
-    """Return the instant, in ms, after which this open interest is stale, ``[1]``.
-
-    It is NaN with fewer than two rows.
-    """
-    newest_ms = times[-1] if len(times) else 0
-    return np.asarray([newest_ms + STALE_PERIODS * spacing_ms(times)])
 
 
 FEATURES = ("momentum", "oi_z", "efficiency", "adx", "volatility", "atr")

@@ -11,13 +11,14 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+from kamou.core.market.settlements import FundingSnapshot
 
 PERIOD_MS = HOUR_MS
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class RoughMarket:
-    """Bars ``[bars, symbols]`` and open interest with the times at which it was available."""
+    """Bars ``[bars, symbols]``; open interest and funding with their available times."""
 
     open_ms: Ints
     open: Floats
@@ -27,6 +28,8 @@ class RoughMarket:
     volume: Floats
     interest_ms: Ints
     interest: Floats
+    funding_ms: Ints
+    funding: Floats
 
     @property
     def symbols(self) -> list[str]:
@@ -39,14 +42,16 @@ class RoughMarket:
         return self.open_ms[rows], open_, high, low, close, volume
 
     def cut(self, bars: int) -> RoughMarket:
-        """Return the first ``bars`` bars and the open interest available by their end."""
+        """Return the first ``bars`` bars, with open interest and funding known by their end."""
         until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
-        known = self.interest_ms <= until_ms
+        known, settled = self.interest_ms <= until_ms, self.funding_ms <= until_ms
         names = ("open_ms", "open", "high", "low", "close", "volume")
         return attrs.evolve(
             self,
             interest_ms=self.interest_ms[known],
             interest=self.interest[known],
+            funding_ms=self.funding_ms[settled],
+            funding=self.funding[settled],
             **{name: getattr(self, name)[:bars] for name in names},
         )
 
@@ -71,6 +76,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
     open_ms = np.arange(bars, dtype=np.int64) * PERIOD_MS
     if chance.random() < 0.3:  # some rows are missing
         open_ms[chance.integers(0, bars) :] += PERIOD_MS * chance.integers(1, 4)
+    funding_ms, funding = draw_funding(seed, bars, symbols)
     return RoughMarket(
         open_ms=open_ms,
         open=open_,
@@ -80,7 +86,32 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
         volume=volume,
         interest_ms=interest_ms,
         interest=interest,
+        funding_ms=funding_ms,
+        funding=funding,
     )
+
+
+def draw_funding(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats]:
+    """Return times and rates of funding with changing intervals, holes, and late settlements."""
+    chance = np.random.default_rng((seed, 1))
+    hours = np.arange(1, bars)
+    rates = np.full((len(hours), symbols), np.nan)
+    for symbol in range(symbols):
+        change = chance.integers(0, 2 * bars)
+        for part, interval in zip(
+            (hours < change, hours >= change), chance.choice([1, 4, 8], 2), strict=True
+        ):
+            settles = part & (hours % interval == 0)
+            drawn = chance.normal(0.0001, 0.0005, len(hours)) * interval / 8
+            pinned = chance.random(len(hours)) < 0.3
+            drawn[pinned] = 0.0001 * interval / 8
+            rates[settles, symbol] = drawn[settles]
+        if chance.random() < 0.3:  # the record ends early
+            rates[chance.integers(0, len(hours)) :, symbol] = np.nan
+    rates[chance.random(rates.shape) < 0.02] = chance.choice([np.nan, np.inf])
+    times = hours * PERIOD_MS + np.where(chance.random(len(hours)) < 0.1, 5, 0)
+    kept = np.isfinite(rates).any(axis=1)
+    return times[kept].astype(np.int64), rates[kept]
 
 
 def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
@@ -97,10 +128,11 @@ def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
 
 
 def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
-    """Append each bar after the open interest known at its close; yield its index."""
-    taken = 0
+    """Append each bar after what else was known at its close; yield its index."""
+    taken = settled = 0
     for t in range(len(market.open_ms)):
         taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
+        settled = _feed_funding(panel, market, settled, int(market.open_ms[t]) + PERIOD_MS)
         open_ms, *columns = market.bars(t, t + 1)
         panel.append(int(open_ms[0]), *(column[0] for column in columns))
         yield t
@@ -110,18 +142,21 @@ def feed_blocks(
     panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
 ) -> Iterator[tuple[slice, PanelBlock]]:
     """Append blocks of random sizes without gaps; yield each with its rows."""
-    taken = first = 0
+    taken = settled = first = 0
     gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
     ends = [*gaps.tolist(), len(market.open_ms)]
     while first < len(market.open_ms):
         end = min(end for end in ends if end > first)
         last = min(end, first + int(chance.integers(1, bars_max + 1)))
         snapshots: list[InterestSnapshot] = []
+        fundings: list[FundingSnapshot] = []
         for close_ms in (market.open_ms[first:last] + PERIOD_MS).tolist():
             taken = _feed_interest(panel, market, taken, close_ms)
             snapshots.append(panel.copy_interest())
+            settled = _feed_funding(panel, market, settled, close_ms)
+            fundings.append(panel.copy_funding())
         block = panel.append_block(*market.bars(first, last))
-        yield slice(first, last), attrs.evolve(block, interest=snapshots)
+        yield slice(first, last), attrs.evolve(block, interest=snapshots, funding=fundings)
         first = last
 
 
@@ -130,3 +165,10 @@ def _feed_interest(panel: Panel, market: RoughMarket, taken: int, until_ms: int)
         panel.append_interest(int(market.interest_ms[taken]), market.interest[taken])
         taken += 1
     return taken
+
+
+def _feed_funding(panel: Panel, market: RoughMarket, settled: int, until_ms: int) -> int:
+    while settled < len(market.funding_ms) and market.funding_ms[settled] <= until_ms:
+        panel.append_funding(int(market.funding_ms[settled]), market.funding[settled])
+        settled += 1
+    return settled

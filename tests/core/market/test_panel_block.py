@@ -54,7 +54,9 @@ INDICATORS: tuple[Indicator, ...] = (Atr(5), Adx(4), Rsi(2), Ema(7), Highest())
 
 
 def make_panel(market: RoughMarket) -> Panel:
-    return Panel(market.symbols, PERIOD_MS, WINDOW, INDICATORS, open_interest_rows=5)
+    panel = Panel(market.symbols, PERIOD_MS, WINDOW, INDICATORS, open_interest_rows=5)
+    panel.keep_funding(7)
+    return panel
 
 
 def kernels(window: Floats) -> tuple[Floats, ...]:
@@ -98,6 +100,9 @@ def test_blocks_of_any_size_equal_single_bars_bit_for_bit(
             times, logs = single.open_interest(single.close_ms)
             same(block.interest[b].times, times)
             same(block.interest[b].logs, logs)
+            settled, rates = single.funding(single.close_ms)
+            same(block.funding[b].times, settled)
+            same(block.funding[b].rates, rates)
     assert next(steps, None) is None
 
 

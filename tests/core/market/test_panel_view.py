@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kamou.core.day import HOUR_MS
 from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.rsi import Rsi
+from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Field, Panel
 from kamou.core.market.panel_view import (
     DeclaredReads,
@@ -23,27 +24,33 @@ from kamou.core.market.panel_view import (
 FIELDS = get_args(Field)
 WINDOW = 20
 ROWS = 6
+SETTLEMENTS = 7
 
 
 def filled_panel(bars: int = 30) -> Panel:
     chance = np.random.default_rng(5)
     panel = Panel(("A", "B"), HOUR_MS, WINDOW, (Atr(3), Rsi(2)), open_interest_rows=ROWS)
+    panel.keep_funding(SETTLEMENTS)
     for t in range(bars):
         close = chance.uniform(90, 110, 2)
         panel.append(t * HOUR_MS, close, close + 1, close - 1, close, close)
         panel.append_interest(t * INTEREST_PERIOD_MS, close)
+        panel.append_funding(t * FUNDING_PERIOD_MS, close / 1e6)
     return panel
 
 
 PANEL = filled_panel()
 
 
-def limited(bars: int = 5, open_interest_rows: int = 0, strategy: str = "one") -> PanelView:
+def limited(
+    bars: int = 5, open_interest_rows: int = 0, strategy: str = "one", settlements: int = 0
+) -> PanelView:
     declared = DeclaredReads(
         strategy=strategy,
         bars=bars,
         indicators=frozenset({Atr(3)}),
         open_interest_rows=open_interest_rows,
+        funding_settlements=settlements,
     )
     return PanelView(PANEL, declared)
 
@@ -127,6 +134,39 @@ def test_open_interest_without_a_declared_period_is_an_error() -> None:
     ):
         with pytest.raises(UndeclaredReadError, match="open_interest_span_ms is 0"):
             read()
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, SETTLEMENTS), st.integers(0, 30)), max_size=10))
+def test_funding_and_its_cached_figures_have_the_newest_declared_settlements(
+    reads: list[tuple[int, int]],
+) -> None:
+    for rows, at in reads:
+        view, now_ms = limited(settlements=rows), at * FUNDING_PERIOD_MS
+        times, rates = PANEL.funding(now_ms)
+        seen_times, seen_rates = view.funding(now_ms)
+        np.testing.assert_array_equal(seen_times, times[-rows:])
+        np.testing.assert_array_equal(seen_rates, rates[-rows:])
+        found = view.compute_from_funding("sum", now_ms, lambda _times, seen: seen.sum(axis=0))
+        np.testing.assert_array_equal(found, rates[-rows:].sum(axis=0))
+
+
+def test_funding_that_is_not_declared_is_an_error_and_a_strategy_cannot_write_it() -> None:
+    for read in (
+        lambda: limited().funding(0),
+        lambda: limited().compute_from_funding("x", 0, lambda _times, rates: rates[-1]),
+    ):
+        with pytest.raises(UndeclaredReadError, match="funding_settlements are 0"):
+            read()
+    view = limited(settlements=2)
+    for array in view.funding(30 * FUNDING_PERIOD_MS):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds funding"):
+        view.append_funding(0, np.ones(2))
+    with pytest.raises(UndeclaredReadError, match="declare funding_settlements"):
+        view.keep_funding(3)
+    with pytest.raises(UndeclaredReadError, match=r"read panel\.funding"):
+        view.copy_funding()
 
 
 def test_a_strategy_can_write_nothing_of_the_panel() -> None:

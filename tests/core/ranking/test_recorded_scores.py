@@ -34,6 +34,7 @@ class Recorded:
 
     data: Bars
     interest: Series
+    funding: Series
 
     @classmethod
     def of(cls, market: RoughMarket) -> Recorded:
@@ -56,6 +57,12 @@ class Recorded:
                 values=market.interest,
                 period_ms=PERIOD_MS,
             ),
+            funding=Series(
+                symbols=symbols,
+                available_ms=market.funding_ms,
+                values=market.funding,
+                period_ms=PERIOD_MS,
+            ),
         )
 
     @property
@@ -75,6 +82,9 @@ class Recorded:
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
         return self.interest.between(since_ms, until_ms)
+
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        return self.funding.between(since_ms, until_ms)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -98,9 +108,12 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
     for t, open_ms in enumerate(bars.open_ms.tolist()):
         close_ms = open_ms + times.period_ms
         new = recorded.open_interest(seen_ms, close_ms)
+        funding = recorded.funding_rates(seen_ms, close_ms)
         seen_ms = close_ms
         for panel, part in zip(panels, parts, strict=True):
             feed_interest(panel, new, part)
+            for settled_ms, rates in zip(funding.available_ms, funding.values, strict=True):
+                panel.append_funding(int(settled_ms), rates[part])
             panel.append(
                 open_ms,
                 *(c[t, part] for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),

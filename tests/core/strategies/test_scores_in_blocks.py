@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kamou.core.strategies import discover_strategies, make_panel, make_strategies
 from kamou.core.strategies.base import BlockStrategy, StrategyScores
+from kamou.core.strategies.funding_fade import FundingFadeParameters
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from tests.core.market.rough_markets import (
@@ -37,6 +38,9 @@ EAGER = {
     ),
     "oi_momentum": MomentumParameters(
         horizons_days=(1, 2), warmup_days=3, efficiency_min=0.1, adx_min=5, oi_changes_min=3
+    ),
+    "funding_fade": FundingFadeParameters(
+        settlements=6, apr_min_pct=5, extreme_bars=5, efficiency_max=0.4, atr_period=5
     ),
 }
 NAMES = tuple(
@@ -77,8 +81,8 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
     assert one.feature_names == other.feature_names
 
 
-def test_both_strategies_of_kamou_score_blocks() -> None:
-    assert set(NAMES) >= {"mean_reversion", "oi_momentum"}
+def test_every_strategy_of_kamou_scores_blocks() -> None:
+    assert set(NAMES) >= {"mean_reversion", "oi_momentum", "funding_fade"}
 
 
 @pytest.mark.parametrize("name", NAMES)
