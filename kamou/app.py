@@ -33,6 +33,7 @@ from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import SaltOf
 from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
+from kamou.core.refining.calls import AskModel
 from kamou.core.strategies.base import Strategy
 from kamou.core.strategies.evaluation import StrategyFailure, check_strategies
 from kamou.exchange.base import IsHalted, PortChecks
@@ -72,6 +73,7 @@ class SystemInputs:
     step_ms: int  # time between two steps of the venue's market
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     recorded: scores.RecordedBars | None = None  # the port's bars, if all are known
+    ask_model: AskModel | None = None  # None: the refiner is off
     on_disk_full: Callable[[DiskFull], None] = lambda _report: None
     on_reconciled: Callable[[bool], None] = lambda _agreed: None  # after each complete pass
     on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure
@@ -303,9 +305,7 @@ class _Composer:
             settings=order_settings,
         )
         protector = Protector(
-            executor=executor,
-            limits=settings.risk,
-            on_failed=self._on_protection_failed,
+            executor=executor, limits=settings.risk, on_failed=self._on_protection_failed
         )
         return OrderManager(
             inbox=self.mailboxes.order_manager,
@@ -342,6 +342,8 @@ class _Composer:
             clock=self.inputs.clock,
             journal=self.journal,
             orders=self.mailboxes.order_manager,
+            settings=self.settings.refiner,
+            ask=self.inputs.ask_model,
             handler_deadline_s=self.deadline_s,
         )
 
@@ -365,18 +367,14 @@ class _Composer:
         )
 
     def _feed(self) -> Feed:
+        scanners = self.mailboxes.scanners
         return Feed(
             inbox=self.mailboxes.feed,
             clock=self.inputs.clock,
             port=self.port,
             shards=tuple(
-                FeedShard(
-                    index=index,
-                    symbols=part.symbols,
-                    columns=part.columns,
-                    inbox=self.mailboxes.scanners[index],
-                )
-                for index, part in enumerate(self.parts)
+                FeedShard(index=index, symbols=part.symbols, columns=part.columns, inbox=inbox)
+                for index, (part, inbox) in enumerate(zip(self.parts, scanners, strict=True))
             ),
             cycle=self.settings.cycle,
             period_ms=self.period_ms,

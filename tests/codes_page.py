@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kamou.core.codes import ACTIONS, CAUSES, MEANINGS, REJECTIONS, Abstain, Deny, Veto
+from kamou.core.refiner_codes import REFINER_MEANINGS
 from kamou.core.words import DRIFTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "codes.md"
@@ -73,7 +74,7 @@ def codes_page() -> str:
             list(DRIFTS),
         ),
     ]
-    return HEAD + "".join(_section(*part) for part in parts) + _exit_reasons()
+    return HEAD + "".join(_section(*part) for part in parts) + _refusals() + _exit_reasons()
 
 
 def _names(codes: Iterable[Abstain | Veto | Deny]) -> list[str]:
@@ -84,6 +85,16 @@ def _section(title: str, about: str, meanings: Mapping[str, str], codes: Iterabl
     lines = [f"| `{code}` | {meanings[code]} | {ACTIONS[code]} |" for code in codes]
     head = "| code | meaning | what to do |\n|---|---|---|\n"
     return f"\n## {title}\n\n{about}\n\n{head}" + "\n".join(lines) + "\n"
+
+
+def _refusals() -> str:
+    lines = [f"| `{code}` | {meaning} |" for code, meaning in REFINER_MEANINGS.items()]
+    about = (
+        "Why the refiner (T3) refused a candidate: the model's reason, or why there is no valid "
+        "answer. [The refiner](refiner.md) says what to set."
+    )
+    head = "| code | meaning |\n|---|---|\n"
+    return f"\n## Refusals of the refiner\n\n{about}\n\n{head}" + "\n".join(lines) + "\n"
 
 
 def _exit_reasons() -> str:

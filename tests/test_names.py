@@ -71,9 +71,12 @@ USED_FROM_OUTSIDE = {
     "repaired": "a field of stored events, which are written whole",
     "net_pnl": "a field of the status document, which is written whole",
     "planned_at_ms": "a field of stored events, which are written whole",
+    "prompt_hash": "a field of stored events, which are written whole",
+    "model_asked": "a field of stored events, which are written whole",
+    "model_echoed": "a field of stored events, which are written whole",
+    "lowest": "a field of stored events, which are written whole",
     "average_price": "the contract of the port has it; tests check both adapters",
     "entry_before": "the venue's audit log has it; tests compute the account from it",
-    "arguments": "a replay finds the recorded answer by the name and arguments of its query",
     "before_ms": "a gap in a stored dataset, written whole into its description",
 }
 

@@ -142,7 +142,7 @@ ONE_IMPORTER = {
     "markdown_it": ("kamou/web/",),  # the operator's own page
     "rich": ("kamou/commands/",),  # terminals
     "click": ("kamou/commands/", "kamou/cli.py"),  # the command line
-    "httpx": ("kamou/commands/operator.py",),  # the operator's client
+    "httpx": ("kamou/commands/operator.py", "kamou/llm/"),  # the clients of operator and model
     "talib": (),  # tests compare indicators with it; the product never imports it
     "pandas": (),
 }

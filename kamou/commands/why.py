@@ -24,6 +24,7 @@ from kamou.commands.printing import format_time, print_json, print_line
 from kamou.core.codes import MEANINGS
 from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import Figure
+from kamou.core.refiner_codes import REFINER_MEANINGS
 from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
@@ -44,6 +45,8 @@ ANSWERS = {
     "SCORED": "the strategy gave a score",
     RefinerVerdict.APPROVE: "the signal passes",
     RefinerVerdict.OFF: "the refiner is off, and the signal passes unchanged",
+    RefinerVerdict.ADVISORY: "the refiner only advises, and the signal passes unchanged",
+    RefinerVerdict.UNANSWERED: "the model gave no valid answer, and the signal passes unchanged",
     RefinerVerdict.REFUSE: "the refiner refuses the signal",
     RefinerVerdict.SHRINK: "the signal passes with a smaller size",
 }
@@ -234,11 +237,15 @@ def _make_reason(
 
 def explain(code: str, figures: Sequence[Figure], tier: Tier | None = None) -> str:
     """Return the meaning of a code, with its figures, in words."""
-    meaning = REJECTED if tier is Tier.VENUE else MEANINGS.get(code) or ANSWERS.get(code, "")
+    meaning = REJECTED if tier is Tier.VENUE else _meaning(code)
     found = figures_words((each for each in figures if each.name != WANTED), _names_key(code, tier))
     wanted = [figure_words(each) for each in figures if each.name == WANTED]
     shown = "; ".join([*([found] if found else []), *wanted])
     return ": ".join(part for part in (meaning, shown) if part)
+
+
+def _meaning(code: str) -> str:
+    return MEANINGS.get(code) or REFINER_MEANINGS.get(code) or ANSWERS.get(code, "")
 
 
 def _names_key(code: str, tier: Tier | None) -> str:

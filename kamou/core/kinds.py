@@ -72,6 +72,8 @@ class RefinerVerdict(StrEnum):
     REFUSE = "refuse"
     SHRINK = "shrink"
     OFF = "off"  # the refiner is off, and the candidate passes unchanged
+    ADVISORY = "advisory"  # a model only advises, and the candidate passes unchanged
+    UNANSWERED = "unanswered"  # no valid answer, and the settings let the candidate pass
 
 
 class RunMode(StrEnum):

@@ -36,6 +36,7 @@ from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
+from kamou.runs.refiner_model import open_model
 from kamou.runs.running import running
 from kamou.runs.session import Session, SessionFiles, open_session, open_session_in_thread, salt_key
 from kamou.runs.strategy_failures import StrategyFailures
@@ -276,7 +277,10 @@ class Service:
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
         )
-        async with open_session_in_thread(opening) as session:
+        async with (
+            open_session_in_thread(opening) as session,
+            open_model(settings.refiner, os.environ) as ask_model,
+        ):
             latch = HaltLatch(self.data_dir.latch)
             self._take_over(session, latch, past)
             tree = compose(
@@ -295,15 +299,12 @@ class Service:
                     on_reconciled=current_run.set_reconciled,
                     on_strategy_failed=current_run.failures.record,
                     step_ms=MARKET_TICK_MS,
+                    ask_model=ask_model,
                     keep_detail=True,
                 )
             )
             current_run.lag = LoopLag()
-            watchdog = Watchdog(
-                heartbeat_s=settings.supervision.heartbeat_s,
-                stream=_stderr(),
-                describe_lag=current_run.lag.describe,
-            )
+            watchdog = self._make_watchdog(current_run.lag)
             async with trio.open_nursery() as nursery:
                 await nursery.start(watchdog.run)
                 nursery.start_soon(current_run.lag.run)
@@ -315,6 +316,13 @@ class Service:
                         await trio.sleep_forever()
                     finally:
                         current_run.phase = RunPhase.STOPPING
+
+    def _make_watchdog(self, lag: LoopLag) -> Watchdog:
+        return Watchdog(
+            heartbeat_s=self.settings.supervision.heartbeat_s,
+            stream=_stderr(),
+            describe_lag=lag.describe,
+        )
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
         """Journal the fast-forward's end, and the operator's actions before this start."""

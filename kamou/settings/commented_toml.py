@@ -13,7 +13,7 @@ def render_commented_toml() -> str:
     text = [
         "# Kamou's settings. Each name below has its default; remove the # in front of a name to",
         "# change it. The environment overrides this file: KAMOU__RISK__LEVERAGE_MAX=3.",
-        "# Secrets do not belong in this file; this release needs none.",
+        "# Secrets do not belong in this file. The refiner's key is in KAMOU_REFINER_KEY.",
     ]
     group_before, table = "", settings_table()
     for key, value in flatten_settings(Settings()).items():

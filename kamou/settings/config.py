@@ -20,6 +20,11 @@ from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
 from kamou.errors import ConfigurationError
 from kamou.settings import strategies
+from kamou.settings.refiner import (
+    RefinerSettings,
+    find_refiner_contradictions,
+    read_refiner_key,
+)
 from kamou.settings.sources import convert_values, read_sources
 from kamou.settings.strategies import NOT_A_SETTING, ParameterTypes, StrategySettings
 from kamou.settings.strategy_files import StrategyFile, load_folder
@@ -142,6 +147,7 @@ class Settings:
     risk: RiskLimits = RiskLimits()
     costs: CostModel = CostModel()
     veto: VetoLimits = VetoLimits()
+    refiner: RefinerSettings = RefinerSettings()
     strategies: StrategySettings = attrs.field(factory=StrategySettings)
     exchange: ExchangeSettings = ExchangeSettings()
     demo: DemoSettings = DemoSettings()
@@ -214,6 +220,7 @@ def load_settings(
     ]
     if problems:
         raise ConfigurationError(*problems)
+    read_refiner_key(settings.refiner, environ)
     return Resolved(settings=settings, origins=origins, digest=digest(settings))
 
 
@@ -318,6 +325,8 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
     enabled = settings.strategies.enabled
     spans = {"cycle.period_s": cycle.period_s, "cycle.timeframe_s": cycle.timeframe_s}
     spans["demo.bar_s"] = demo.bar_s
+    longer_s = {"cycle.candidate_ttl_s": cycle.candidate_ttl_s, "cycle.period_s": cycle.period_s}
+    longer_s["supervision.handler_deadline_s"] = supervision.handler_deadline_s
     checks: list[tuple[bool, tuple[str, ...], str]] = [
         *(
             (DAY_S % span_s == 0, (key,), f"must divide a day (86,400 s), got {span_s}")
@@ -361,7 +370,8 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
             f" {supervision.backoff_base_ms}",
         ),
     ]
-    return [(keys, what) for holds, keys, what in checks if not holds]
+    failed = [(keys, what) for holds, keys, what in checks if not holds]
+    return [*failed, *find_refiner_contradictions(settings.refiner, longer_s)]
 
 
 def _build_group(

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kamou.errors import ConfigurationError
-from kamou.settings.table import Setting
+from kamou.settings.setting import Setting
 from kamou.settings.toml_text import find_key_line, find_key_lines
 from kamou.settings.values import EXPECTED, Text, convert_value
 

@@ -29,6 +29,7 @@ from kamou.core.day import MINUTE_MS
 from kamou.core.kinds import RunMode
 from kamou.core.model import Account, FillReport, Income, OrderReport, PositionReport
 from kamou.core.record.gate import Gate
+from kamou.core.refining.calls import AskModel
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import MEMORY
@@ -194,6 +195,7 @@ def open_tree(
     begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
+    ask_model: AskModel | None = None,
     on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure,
 ) -> Iterator[tuple[Tree, Session]]:
     """Compose the system over the scripted market, its journal in ``data_dir``."""
@@ -223,6 +225,7 @@ def open_tree(
             halted=halted,
             step_ms=market.step_ms,
             keep_detail=keep_detail,
+            ask_model=ask_model,
             on_strategy_failed=on_strategy_failed,
         )
         yield compose(inputs), session
@@ -243,6 +246,7 @@ def run_system(
     begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
+    ask_model: AskModel | None = None,
 ) -> Ended:
     """Run the scripted market until 20 s after ``minutes``, by default its last minute.
 
@@ -263,6 +267,7 @@ def run_system(
                 begin_ms=begin_ms,
                 keep_detail=keep_detail,
                 durable=durable,
+                ask_model=ask_model,
                 on_strategy_failed=failures.append,
             ) as (tree, session):
                 ended = await _run(arrange(tree, tree.inputs), session, direct, minutes)

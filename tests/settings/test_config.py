@@ -24,7 +24,8 @@ from kamou.settings.config import (
     flatten_settings,
     load_settings,
 )
-from kamou.settings.table import Setting, settings_table
+from kamou.settings.setting import Setting
+from kamou.settings.table import settings_table
 from kamou.settings.toml_text import find_key_line, find_key_lines
 
 SETTINGS = settings_table()

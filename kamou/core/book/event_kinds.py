@@ -8,6 +8,7 @@ from kamou.core.book import events as e
 from kamou.core.book import instrument_events as instruments
 from kamou.core.book import late_events as late
 from kamou.core.book import operator_events as operator
+from kamou.core.book import refiner_events as refiner
 from kamou.core.book import run_events as runs
 from kamou.core.book import site_events as site
 from kamou.core.book import strategy_events as strategies
@@ -25,6 +26,8 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.CycleRanked,
     candidates.CandidatesVetoed,
     candidates.CandidatesRefined,
+    refiner.RefinerCallsReserved,
+    refiner.RefinerCallsEnded,
     e.CycleClosed,
     decisions.EntriesDecided,
     candidates.EntriesDenied,

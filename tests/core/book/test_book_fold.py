@@ -19,6 +19,7 @@ from kamou.core.book.fold import HANDLERS
 from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
+from kamou.core.book.refiner_events import RefinerCallsEnded, RefinerCallsReserved
 from kamou.core.book.run_events import (
     HistoryCaughtUp,
     HistoryCutShort,
@@ -52,6 +53,8 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
         e.CycleRanked,
         CandidatesVetoed,
         CandidatesRefined,
+        RefinerCallsReserved,
+        RefinerCallsEnded,
         EntriesDecided,
         EntriesDenied,
         e.PermitDenied,

@@ -1,0 +1,1 @@
+"""The client of a language model: chat completions over HTTP."""
