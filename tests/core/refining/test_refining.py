@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kamou.commands.why import explain
 from kamou.core.book.refiner_events import ModelAnswer, RefinerCallsEnded, RefinerCallsReserved
 from kamou.core.day import DAY_MS
-from kamou.core.kinds import RefinerVerdict
+from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.refiner_codes import (
     REFINER_MEANINGS,
     AnswerForm,
@@ -173,8 +174,12 @@ def test_a_verdict_applies_and_a_failure_refuses_or_passes_as_the_policy_says() 
         assert decided(fail(failure), WithoutAnswer.PASS) == passed
 
 
-def test_every_reason_and_failure_has_a_meaning() -> None:
+def test_every_reason_and_failure_has_a_meaning_which_kamou_why_shows() -> None:
     assert set(REFINER_MEANINGS) == {*RefinerReason, *RefinerFailure}
+    for code, meaning in REFINER_MEANINGS.items():
+        assert explain(code, (), Tier.REFINER) == meaning
+    for verdict in RefinerVerdict:
+        assert "signal" in explain(verdict, (), Tier.REFINER)
 
 
 # --- the budget ----------------------------------------------------------------------
