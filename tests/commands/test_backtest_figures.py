@@ -28,7 +28,7 @@ def without_trades() -> BacktestReport:
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_no_line_of_the_report_is_wider_than_the_terminal(
+def test_no_line_of_the_report_but_its_digest_is_wider_than_the_terminal(
     report: BacktestReport, without_trades: BacktestReport, width: int
 ) -> None:
     for each in (report, without_trades):
@@ -74,7 +74,7 @@ def test_a_backtest_without_trades_shows_a_dash_and_the_reason_for_each_figure_o
     assert line.split()[-4:] == ["-", "under", "two", "days"]
 
 
-def test_violations_errors_of_strategies_and_notes_on_the_data_come_first(
+def test_violations_errors_of_strategies_and_notes_on_the_data_come_before_the_figures(
     report: BacktestReport,
 ) -> None:
     marked: BacktestReport = {

@@ -92,13 +92,17 @@ def test_the_time_of_opening_selects_from_one_instant_until_before_another(
         ("--from", "2025-01-02", "--to", "2025-01-02"),
     ],
 )
-def test_a_bad_option_is_a_usage_error(cli: Cli, file: Path, options: tuple[str, ...]) -> None:
+def test_an_invalid_option_of_gate_evaluate_is_a_usage_error(
+    cli: Cli, file: Path, options: tuple[str, ...]
+) -> None:
     code, _, err = cli("gate", "evaluate", file, *options)
     assert code == 2
     assert options[1] in err or "--from" in err
 
 
-def test_a_bad_line_gives_exit_code_1_with_its_number(cli: Cli, file: Path) -> None:
+def test_an_invalid_line_of_a_gate_file_gives_exit_code_1_with_its_number(
+    cli: Cli, file: Path
+) -> None:
     file.write_text(file.read_text() + "\nthree,1,2,BTCUSDT,1,1")
     code, out, err = cli("gate", "evaluate", file, "--json")
     assert code == 1

@@ -38,7 +38,7 @@ def parameters(command: click.Command) -> Iterator[tuple[str, click.Parameter]]:
         yield f"{command.name} {parameter.name}", parameter
 
 
-def test_every_path_option_of_every_verb_is_a_user_path() -> None:
+def test_every_path_option_of_every_verb_has_a_type_that_expands_the_home() -> None:
     paths = {
         name: each.type
         for name, each in parameters(kamou_command)

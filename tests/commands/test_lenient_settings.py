@@ -40,7 +40,9 @@ def test_the_data_directory_of_the_file_stays_beside_an_invalid_environment(
     assert found.settings.data_dir == Path("A")
 
 
-def test_the_option_overrides_both_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_of_the_data_directory_overrides_file_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KAMOU__DATA_DIR", "B")
     found, _ = resolved(tmp_path, 'data_dir = "A"\nequity = "x"\n', data_dir=tmp_path / "C")
     assert found.settings.data_dir == tmp_path / "C"

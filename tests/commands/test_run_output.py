@@ -78,7 +78,7 @@ def test_without_a_terminal_each_line_has_its_time_and_its_level(
     ]
 
 
-def test_without_a_terminal_progress_is_one_line_per_tenth(
+def test_without_a_terminal_progress_is_one_line_per_tenth_but_the_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with RunOutput(now_ms=lambda: AT_MS, on_terminal=False) as output:

@@ -58,7 +58,9 @@ def test_the_october_crash_hits_open_positions_and_breaks_no_hard_rule(tmp_path:
     assert float(found["worst_overshoot_r"]) > 0.0
 
 
-def test_the_same_days_give_the_same_report_and_digest(tmp_path: Path) -> None:
+def test_the_same_days_give_the_same_report_and_another_currency_another_digest(
+    tmp_path: Path,
+) -> None:
     market = open_market(
         tmp_path, str(Path(SHARED) / "data" / "um_15m"), now_ms=SystemClock().now_ms()
     )

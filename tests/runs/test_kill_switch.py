@@ -140,7 +140,7 @@ async def test_the_next_run_imports_the_flatten_log_once_and_trades_after_two_re
         assert (await running.command("resume")).json()["state"] == "active"
 
 
-async def test_positions_of_a_replayed_market_are_closed_at_its_last_simulated_time(
+async def test_positions_of_a_replayed_market_are_closed_after_the_replay_has_ended(
     tmp_path: Path,
 ) -> None:
     recorded = tmp_path / "recorded"

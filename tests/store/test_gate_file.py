@@ -102,7 +102,7 @@ def changed(column: str, value: str) -> str:
         (HEADER.encode() + b"\xff\n", "is not UTF-8"),
     ],
 )
-def test_a_bad_file_is_refused_with_the_line_and_the_reason(
+def test_the_error_for_an_invalid_gate_file_has_its_path_and_the_reason(
     tmp_path: Path, text: str | bytes, reason: str
 ) -> None:
     with pytest.raises(InvalidDataError) as error:
@@ -124,7 +124,7 @@ def test_the_same_symbol_may_close_in_one_instant_for_two_strategies(tmp_path: P
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_read_or_refused(
+def test_any_bytes_after_the_header_are_read_as_trades_or_are_invalid(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
@@ -135,6 +135,6 @@ def test_any_bytes_are_read_or_refused(
     assert trades
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_gate_file_has_the_reason(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="cannot be read: No such file"):
         read_gate_file(tmp_path / "missing.csv")

@@ -46,7 +46,7 @@ from tests.store.test_files_as_people_have_them import import_error, read
         ("ETH_BTC_USDT.csv", None, None),
     ],
 )
-def test_a_name_says_the_symbol_of_its_pair_and_never_another_one(
+def test_a_name_says_its_exchange_and_the_symbol_of_its_pair_and_no_others(
     name: str, symbol: str | None, exchange: str | None
 ) -> None:
     found = read_names_of(source_of(Path("files") / name))

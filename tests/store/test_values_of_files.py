@@ -145,7 +145,7 @@ def test_commas_that_may_separate_thousands_are_invalid(tmp_path: Path) -> None:
     assert set(read(tmp_path).data.bars.close[:, 0].tolist()) == {97.0}
 
 
-def test_json_that_is_cut_anywhere_is_invalid(tmp_path: Path) -> None:
+def test_json_that_is_cut_after_its_first_row_is_invalid(tmp_path: Path) -> None:
     rows = [[row["ts"], *(row[name] for name in FIELDS)] for row in bars_of("BTCUSDT")[:4]]
     text = json.dumps(rows)
     path = tmp_path / "BTCUSDT.json"

@@ -55,7 +55,7 @@ def test_a_watch_of_a_new_level_reads_the_rest_of_the_bar_again(watch: PriceWatc
     assert not watch_below(99.5).is_quiet(1_000, 250_000, path)
 
 
-def test_the_path_of_many_bars_is_read_once(watch: PriceWatch) -> None:
+def test_the_path_of_each_interval_of_many_bars_is_read_once(watch: PriceWatch) -> None:
     path = Path(97.0, 5 * BAR_MS)
     assert watch.is_quiet(0, 4 * BAR_MS, path)
     assert not watch.is_quiet(4 * BAR_MS, 6 * BAR_MS, path)

@@ -189,7 +189,7 @@ def test_a_reduce_only_order_that_added_exposure_is_a_violation() -> None:
     assert rules(judge(engine, lied)) == ["REDUCE_INCREASED"]
 
 
-def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation() -> None:
+def test_a_difference_of_a_cent_in_money_and_a_missing_position_are_violations() -> None:
     engine = calm()
     engine.place(*entry_with_exits())
 

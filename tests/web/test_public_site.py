@@ -307,7 +307,7 @@ def test_a_pricing_file_is_read_and_a_missing_one_is_an_error_with_its_setting(
         read_pricing(str(tmp_path / "absent.md"))
 
 
-def test_only_a_demo_with_the_assumed_gate_has_a_notice_of_it() -> None:
+def test_a_demo_has_a_notice_of_the_gate_only_if_the_gate_is_assumed() -> None:
     assert Site(mode=RunMode.DEMO).banner == "Demo: simulated market and simulated money."
     assert not any("gate" in notice for notice in Site(mode=RunMode.DEMO).notices)
     assert any("gate" in notice for notice in Site(mode=RunMode.DEMO, assumed_live=True).notices)

@@ -204,7 +204,7 @@ async def test_a_month_whose_last_midnight_is_not_known_is_a_part(
     assert 'Aug 2025 <span class="tag">part</span>' in await page(path, client)
 
 
-async def test_pages_of_a_demo_say_that_no_exchange_keys_are_needed(
+async def test_pages_of_a_demo_ask_for_no_keys_and_its_pricing_says_that_none_are_needed(
     record: Path, client: Client
 ) -> None:
     assert "Your keys" not in await page(record, client, "/how-it-works")

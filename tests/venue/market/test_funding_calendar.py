@@ -50,7 +50,9 @@ def test_a_later_settlement_changes_no_interval_and_no_payment_before(
 
 
 @given(gaps=st.lists(st.sampled_from((1, 2, 4)), min_size=1, max_size=60))
-def test_no_settlement_is_assumed_between_recorded_ones_below_eight_hours(gaps: list[int]) -> None:
+def test_no_settlement_is_assumed_between_recorded_ones_at_most_four_hours_apart(
+    gaps: list[int],
+) -> None:
     times = settlements(gaps)
     calendar = calendar_of(times)
     for hour_ms in range(times[0], times[-1], HOUR_MS):

@@ -141,7 +141,9 @@ def test_the_range_of_many_bars_is_that_of_the_widest() -> None:
     assert np.array_equal(part.range_atr, np.max(each, axis=0))
 
 
-def test_before_the_first_bar_and_after_the_last_segments_are_nan() -> None:
+def test_before_the_first_bar_and_after_the_last_segments_are_nan_and_the_last_price_stays() -> (
+    None
+):
     for from_ms, to_ms in (
         (START_MS - 500, START_MS - 1),
         (START_MS - 500, START_MS),
