@@ -76,7 +76,7 @@ class FlattenLog:
             return ()
         found = []
         for line in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 entry = json.loads(line)
                 body = entry.get("intent") if isinstance(entry, dict) else None
                 if isinstance(body, str):

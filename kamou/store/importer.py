@@ -322,7 +322,13 @@ def _read_bars(path: Path, budget: Budget) -> FileColumns:
         InvalidDataError: a column is missing, there are no rows, or as ``read_columns``.
     """
     source = source_of(path)
-    columns = find_columns(read_schema(source, budget).names)
+    try:
+        columns = find_columns(read_schema(source, budget).names)
+    except ValueError as error:
+        raise InvalidDataError(
+            f"{source.shown}: two columns have one name, {error}; remove {META} to read and check"
+            " the files without it"
+        ) from error
     if isinstance(columns, str) or columns.kind is not Kind.BARS or columns.symbol is None:
         raise InvalidDataError(
             f"{source.shown}: it has no columns symbol, ts, open, high, low, close and volume; "

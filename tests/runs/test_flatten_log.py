@@ -14,6 +14,7 @@ from tests.core.trading_cases import intent, plan
 
 DAMAGED = [
     b"\xff",
+    b"[" * 100_000,
     b"123",
     b"null",
     b"[]",

@@ -195,6 +195,18 @@ def dataset_with_cell(
     return make
 
 
+def dataset_with_copy(column: str, name: str) -> Callable[[Path], None]:
+    """Return a maker of a dataset whose bars have a column twice, and correct hashes."""
+
+    def make(directory: Path) -> None:
+        path = write_dataset(directory) / "bars.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.append_column(name, table[column]), path)
+        rehash(directory)
+
+    return make
+
+
 def rehash(directory: Path) -> None:
     """Write the hashes of the present files into ``meta.json``."""
     fields = json.loads((directory / "meta.json").read_text())

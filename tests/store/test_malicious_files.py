@@ -207,6 +207,7 @@ CASES: dict[str, tuple[Make, str]] = {
         files.dataset_with_cell("ts", START_MS + 285 * 8_766 * HOUR_MS),
         "closes in the future",
     ),
+    "set_columns": (files.dataset_with_copy("open", "Open"), "two columns have one name"),
     "set_funding": (files.dataset_with_cell("BTCUSDT", 0.9, "funding.parquet"), "beyond 5 %"),
     "set_interest": (
         files.dataset_with_cell("BTCUSDT", -1.0, "open_interest.parquet"),
