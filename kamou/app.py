@@ -89,7 +89,7 @@ class Tree:
     port: VenuePort
     strategies: dict[str, Strategy]
     mailboxes: Mailboxes
-    period_ms: int
+    period_ms: int  # of the trade timeframe
 
     @property
     def governor(self) -> Mailbox[GovernorMessage]:

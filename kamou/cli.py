@@ -82,7 +82,9 @@ for verb in VERBS:
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb and exit with its exit code.
 
-    ``arguments`` are those of the command line; None: ``sys.argv``.
+    ``arguments`` are those of the command line; None: ``sys.argv``. The code is 0 if the process
+    that reads the output has ended. Set the umask and the hook that prints an unexpected error;
+    such an error is raised.
     """
     os.umask(OTHERS)  # files of verbs and of libraries contain positions and keys
     sys.excepthook = print_defect
@@ -100,7 +102,7 @@ def _run_verb(arguments: list[str] | None) -> int:
     """Run one verb and return its exit code; print the lines of a failure.
 
     With --json, print the failure as JSON too, unless the verb has begun to print a document. An
-    unexpected error is raised.
+    unexpected error or a ``BrokenPipeError`` is raised.
     """
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)

@@ -85,8 +85,8 @@ class SystemClock:
 class SimulatedClock:
     """A wall clock that follows Trio's clock.
 
-    It is simulated time under ``JumpClock`` or ``MockClock``. ``start_ms`` is the wall time at Trio
-    time ``origin_s`` (zero for these two clocks).
+    Its time is simulated under ``JumpClock`` or ``MockClock``. ``start_ms`` is the wall time at
+    Trio time ``origin_s`` (zero for these two clocks).
     """
 
     start_ms: int

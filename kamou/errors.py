@@ -37,8 +37,10 @@ def summarize_error(error: BaseException) -> str:
 def find_error_to_show(error: BaseException) -> BaseException:
     """Return the error of a group that the operator should see, or the whole group.
 
-    A group with a Ctrl-C counts as an interruption, whatever else is in it. A group with an
-    unexpected error is returned whole, because its tracebacks are needed to find the defect.
+    An error that is no group is returned as it is. A group with a Ctrl-C counts as an interruption,
+    whatever else is in it. A group with an unexpected error is returned whole, because its
+    tracebacks are needed to find the defect. Of any other group the first ``KamouError`` is
+    returned, or without one the first ``OSError``.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -101,7 +103,11 @@ class TimedOutError(KamouError):
 
 
 class InvalidDataError(KamouError):
-    """A dataset or market data is missing, invalid, too large or already stored."""
+    """A dataset or market data cannot be read, used or stored.
+
+    Causes: data that are missing, unreadable, invalid, too large or already stored, or another
+    import that is storing a dataset.
+    """
 
 
 # --- store -------------------------------------------------------------------
@@ -141,8 +147,8 @@ class DuplicateEventError(StoreError):
 class CallUnavailableError(KamouError):
     """The called actor is not running, ended during the call, or its mailbox is full.
 
-    If the actor is the risk governor, the order executor denies an entry. It sends a reducing order
-    if the exchange port finds that the order reduces.
+    If the actor is the risk governor, the order executor denies an entry, and sends a reducing
+    order only if the exchange port finds that the order reduces.
     """
 
 
@@ -199,7 +205,7 @@ class InvalidPermitError(ExchangeError):
     """The exchange port denied an order and did not send it.
 
     Causes for an entry: no valid permit that matches it, wrong attached orders, or a halt. Causes
-    for a reducing order: it is not reduce-only, or would not reduce.
+    for a reducing order: it is an entry, is not reduce-only, or would not reduce.
     """
 
     def __init__(self, code: str, reason: str) -> None:
@@ -212,7 +218,10 @@ class InvalidPermitError(ExchangeError):
 
 
 class SiteError(KamouError):
-    """The public site's process failed and is replaced; ``trouble`` is the code."""
+    """The public site's process failed and is replaced.
+
+    ``trouble`` is the code of the failure in the event ``SiteFailed``.
+    """
 
     trouble = "crashed"
 

@@ -48,7 +48,7 @@ class _Child:
     newest: Incarnation | None = None  # it may have ended
     wanted: bool = True  # may be started even if temporary: not started yet in this run
     recovery: _Recovery | None = None  # the recovery that will start it
-    crashes: int = 0  # in a row
+    crashes: int = 0  # in a row, unexpected returns included
     due_s: float = 0.0  # Trio time before which its back-off forbids a start
     last_error: str = ""
 
@@ -65,7 +65,7 @@ class _Child:
         return ChildState.STOPPED if self.recovery is None else ChildState.BACKING_OFF
 
     def can_be_asked(self, incarnation: Incarnation) -> bool:
-        """Return True if the child can be asked to stop; a starting one is cancelled."""
+        """Return True if the child can be asked to stop; a starting worker is cancelled."""
         if self.nested is not None:
             return self.nested.is_open
         return incarnation.started_s is not None
@@ -88,7 +88,7 @@ class _Child:
 
 @attrs.frozen(eq=False)
 class _Recovery:
-    """A restart of children, which no other recovery starts until they run."""
+    """A start or restart of children, each of which belongs to one recovery at a time."""
 
     members: tuple[_Child, ...]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -258,9 +258,10 @@ class Supervisor:
         self._note_change()
 
     async def _stop_child(self, child: _Child) -> None:
-        """Stop the child: ask it, wait, cancel it, wait.
+        """Stop the child: ask it if it can be asked, wait, cancel it, wait.
 
-        Return when it has ended. While the supervisor closes, a stuck child is left running.
+        Return when it has ended. A stuck child is reported; while the supervisor closes, it is left
+        running.
         """
         incarnation = child.current
         if incarnation is None:
@@ -332,7 +333,10 @@ class Supervisor:
                 return self._children[self._children.index(child) :]
 
     def _recover(self, group: list[_Child]) -> None:
-        """Begin to restart ``group``; replace recoveries that own one of its children."""
+        """Begin to restart ``group`` and the members of the recoveries that it replaces.
+
+        A recovery that owns a child of the group is replaced.
+        """
         assert self._nursery is not None
         replaced = [child.recovery for child in group if child.recovery is not None]
         members = [c for c in self._children if c in group or c.recovery in replaced]

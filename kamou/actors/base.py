@@ -87,7 +87,8 @@ class Actor(ABC, Generic[M]):
 
         Raises:
             HandlerHungError: a handler, tick or last step exceeded ``handler_deadline_s``.
-            Exception: any error of a handler; the supervisor restarts the actor.
+            Exception: any error of the recovery, a handler, a tick or the last step; the supervisor
+                restarts the actor.
         """
         inbox = self.inbox
         message: M | None = None

@@ -39,7 +39,9 @@ class DayOpener:
     ) -> tuple[DayOpened, ...]:
         """Return the days that this read opens, oldest first; the caller commits them.
 
-        A read that is missing, old or unexplained opens none, and neither does a first read.
+        A read that is missing, old or unexplained, or whose equity is not above 0, opens none. The
+        equities of this read and of the one before it, at least ``equity_confirm_s`` earlier, must
+        agree. While book and venue differ, a day opens only ``WAIT_MS`` after its first read.
         """
         if read is None or read.equity <= Decimal(0) or not read.explained:
             return ()

@@ -163,7 +163,8 @@ class Entries:
     async def _plan(self, signal: RefinedSignal, recorder: DecisionRecorder) -> ReviewEntry | None:
         """Return the plan on new quotes, with the inputs of its review.
 
-        If the plan is denied, journal the denial and return None.
+        The decision on a sound quote is added to ``recorder``. If the quote is missing or unsound,
+        or the plan is denied, the denial is added to ``recorder`` and None is returned.
         """
         candidate, executor = signal.candidate, self._executor
         quotes = await self._quotes((candidate.symbol,))
@@ -234,7 +235,10 @@ class Entries:
         return ",".join(sorted(symbols))
 
     async def _secure(self, symbol: str) -> None:
-        """Place the stop of an entry at once if the venue cannot attach it to the entry."""
+        """Place the stop of an entry at once if the venue cannot attach it to the entry.
+
+        Before that, query an ended entry whose fills are not all reported.
+        """
         executor = self._executor
         if executor.port.capabilities.attached_stop:
             return

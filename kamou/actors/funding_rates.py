@@ -33,7 +33,10 @@ class FundingRates:
         self.rates: Mapping[str, Decimal] = {}
 
     async def refresh(self) -> None:
-        """Read the rates, unless they were read in this hour; keep them if the read fails."""
+        """Read the rates, unless they were read in this hour.
+
+        If the read fails, the rates of the last read stay for 24 h; then there are none.
+        """
         now_ms = self._clock.now_ms()
         if now_ms // KNOWN_MS == self._read_at_ms // KNOWN_MS:
             return

@@ -244,9 +244,9 @@ class _Written:
 
     done: tuple[Committed, ...] = ()
     casts: int = 0
-    duplicates: int = 0
-    reply: tuple[Committed, ...] | StoreError = ()
-    full: bool = False
+    duplicates: int = 0  # casts that were dropped
+    reply: tuple[Committed, ...] | StoreError = ()  # to the call
+    full: bool = False  # the disk is full
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -311,7 +311,10 @@ class JournalActor(Actor[CastsWaiting]):
                 return
 
     async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
-        """Write ``batch`` after all casts, or up to ``batch_max`` casts; publish them."""
+        """Write ``batch`` after all casts, or up to ``batch_max`` casts; publish them.
+
+        Waiting details and a snapshot are written too. What was written leaves the backlog.
+        """
         backlog = self._journal.backlog
         waiting = backlog.casts
         # A commit takes all casts along, so that none is committed after a later commit.

@@ -39,8 +39,9 @@ Marks = dict[str, Decimal]
 class MidnightReader:
     """The reader of the marks at midnights whose equity is not known yet.
 
-    A bar with all needed closes is read once; otherwise the next pass reads it again. If closes of
-    today's midnight are missing and at most ``IN_TIME_MS`` have passed since, quotes are read.
+    A bar with all needed closes is read once; otherwise the next pass reads it again. One pass
+    reads at most ``READS_MAX`` bars, those of the newest midnights first. If closes of today's
+    midnight are missing and at most ``IN_TIME_MS`` have passed since, quotes are read.
     """
 
     port: ExchangePort

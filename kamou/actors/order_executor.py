@@ -252,6 +252,9 @@ class OrderExecutor:
         Nothing is journalled for an order that has ended or that the book does not know. The order
         ends when the venue reports its end, or does not know the order. An error of the venue is
         suppressed, because the cancel is requested again later.
+
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``commit``.
         """
         order = self.book.orders.find(client_order_id)
         if order is not None and not order.status.terminal:
@@ -274,6 +277,9 @@ class OrderExecutor:
         """Journal that an order was accepted or has ended, as the venue reports.
 
         A report of an order that the book does not know, or that is settled, is ignored.
+
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``commit``.
         """
         known = self.book.orders.find(report.client_order_id)
         if known is None or known.settled:
@@ -316,6 +322,9 @@ class OrderExecutor:
         last change. If the read fails, the order stays unresolved. If the order has ended, only its
         fills are read: they may have opened an unprotected position, and a query would delay them
         by one read (seed 94007).
+
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``commit``.
         """
         ended = known.status.terminal
         intent = known.intent

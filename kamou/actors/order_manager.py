@@ -170,7 +170,11 @@ class OrderManager(Actor[OrderMessage]):
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """Journal an order's update; after its end, protect an unprotected position."""
+        """Journal an order's update, and do what follows from it (``_settle``).
+
+        After the order's end, protect an unprotected position. If fills of the order are missing,
+        the next tick comes within ``ORDER_RETRY_MS``.
+        """
         await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders.unsettled

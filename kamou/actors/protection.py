@@ -69,7 +69,7 @@ class Protector:
         """Read open orders back and do the due actions for the position of ``symbol``.
 
         ``core.reconciliation.protection`` decides which actions are due. If the read fails, nothing
-        is done now.
+        is done now. If the venue cannot attach a take profit, ``place_target`` follows.
         """
         executor = self._executor
         resting = await self._read_back()
@@ -205,6 +205,9 @@ class Protector:
 
     async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
         """Close the whole position reduce-only; its stop stays until the position is flat.
+
+        After ``CLOSE_ATTEMPTS_MAX`` failed exits in a row of a position that is unprotected and may
+        be open, call ``on_failed``.
 
         Args:
             symbol: the symbol of the position.

@@ -60,10 +60,10 @@ INSTRUMENTS_AT_ONCE = 200  # in one transaction: about 10 ms of encoding
 class Reconciler(Actor[ReconcileNow]):
     """The actor that compares book and venue, journals repairs and reports the result.
 
-    If a read fails, the pass ends without a result and is repeated. Quotes, past marks and the
-    values of transfers may be missing: the next pass reads them again. After each complete pass
-    ``on_reconciled`` is called with True if book and venue agreed and the listed instruments are
-    valid.
+    If a read fails or the disk is full, the pass ends without a result and is repeated. Quotes,
+    past marks and the values of transfers may be missing: the next pass reads them again. After
+    each complete pass ``on_reconciled`` is called with True if book and venue agreed and the listed
+    instruments are valid.
     """
 
     name: str = attrs.field(init=False, default="reconciler")
@@ -177,10 +177,12 @@ class Reconciler(Actor[ReconcileNow]):
     async def _read_venue(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
         """Return the venue's state, and the ATRs of positions that the book does not have.
 
-        The ATRs are prices by symbol.
+        The ATRs are prices by symbol. On the way changed contract specifications are committed, and
+        the age of the marks is stored.
 
         Raises:
             UnreachableError, RateLimitedError: as the port; quotes may be missing instead.
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``Journal.commit``.
         """
         at_ms = self.clock.now_ms()
         port = self._port

@@ -260,7 +260,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             self._kept.command = None
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
-        """Keep a read with finite equity; return the newest such read."""
+        """Keep a read with finite equity; return the newest such read, or None."""
         read = EquityRead(
             equity=message.account.equity,
             at_ms=message.account.at_ms,
@@ -341,7 +341,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         )
 
     async def _open_day(self, read: EquityRead | None) -> PositionBook:
-        """Open the UTC day, and missed days before it; return the book after that."""
+        """Open the UTC days that ``read`` opens, if any; return the book after that."""
         book = self._follower.catch_up()
         opened = self._day_opener.judge(book, read, self.clock.now_ms())
         if opened:

@@ -26,8 +26,9 @@ NO_FLOATS = np.empty(0)
 class Scanner(Actor[BarsClosed]):
     """The actor of one shard.
 
-    Its state is the panel, which the port can reload, and the newest bar that was ranked. A
-    strategy that fails abstains from all symbols of the shard at this bar; the shard goes on.
+    Its state is the panel, which the port can reload, and the newest bar that was ranked. If
+    ``on_strategy_failed`` returns, a strategy that fails abstains from all symbols of the shard at
+    this bar, and the shard goes on. If it raises, the scanner crashes.
     """
 
     name: str = attrs.field(init=False)

@@ -156,8 +156,8 @@ class PortChecks:
 class GuardedPort(ABC):
     """The base class of all adapters, with the checks before every order.
 
-    An adapter implements ``_place`` and ``_cancel``. A subclass that overrides ``submit`` or
-    ``reduce`` raises ``TypeError`` when it is defined.
+    An adapter implements ``_place``, ``_cancel``, ``events`` and the reads. A subclass that
+    overrides ``submit`` or ``reduce`` raises ``TypeError`` when it is defined.
     """
 
     capabilities: Capabilities
@@ -269,6 +269,9 @@ class GuardedPort(ABC):
 
         Raises:
             InvalidPermitError: it does not.
+            UnreachableError, RateLimitedError: as ``positions``.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the proof was not committed in
+                time.
         """
         quantities = {p.symbol: p.quantity for p in await self.positions()}
         position = quantities.get(intent.symbol, ZERO)

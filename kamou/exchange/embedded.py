@@ -165,7 +165,12 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         )
 
     async def _send_request(self, act: Callable[[], T], what: str) -> T:
-        """Wait until a request acts, let it act, and wait until its response arrives."""
+        """Wait until a request acts, let it act, and wait until its response arrives.
+
+        Raises:
+            RejectedError: the venue rejects the request.
+            UnknownOutcomeError: the disk is full, so the venue may not have stored the change.
+        """
         latency = self.engine.models.latency
         clock = self._venue_clock
         acts_ms = latency.acts_ms(clock.now_ms())

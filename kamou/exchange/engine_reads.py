@@ -24,8 +24,8 @@ from kamou.venue.market.market import MadeInDays, MarketSource
 
 T = TypeVar("T")
 
-# Time from the last read of a twin until it is dropped. A twin has up to 4 days of bars, each of
-# about 30 MB at 2,000 symbols.
+# A twin is dropped if the interval of its last read ended longer ago than this. A twin has up to 4
+# days of bars, each of about 30 MB at 2,000 symbols.
 TWIN_KEPT_MS = 60_000
 
 
@@ -88,7 +88,7 @@ class EngineReads:
         return await self._runner(read, self.twin)
 
     def drop_idle_twin(self, now_ms: int) -> None:
-        """Drop a twin that has not been read for more than ``TWIN_KEPT_MS``."""
+        """Drop a twin if the interval of its last read ended over ``TWIN_KEPT_MS`` ago."""
         if self.twin is not None and now_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
             self.twin = None
 

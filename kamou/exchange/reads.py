@@ -32,7 +32,7 @@ T = TypeVar("T")
 class VenueReads(Protocol):
     """The reads of one account at one venue.
 
-    Every read is a cancellation point and raises ``UnreachableError`` or ``RateLimitedError``.
+    Every read is a cancellation point and may raise ``UnreachableError`` or ``RateLimitedError``.
     """
 
     async def instruments(self) -> tuple[Instrument, ...]: ...

@@ -63,7 +63,7 @@ def decode(cls: type[T], body: bytes) -> T:
 
     Raises:
         ValueError: ``body`` is not JSON, lacks a field, or has a field of a wrong type; the message
-            has the path.
+            has the path of the field.
     """
     decoded: T = _decoder(cls).decode(body)
     return decoded
@@ -118,7 +118,7 @@ def _decode_other(cls: object, value: object) -> object:
         value: the decoded JSON.
 
     Raises:
-        ValueError: ``cls`` is no array type, or ``value`` is no encoding of an array.
+        ValueError, TypeError: ``cls`` is no array type, or ``value`` is no encoding of an array.
     """
     if getattr(cls, "__origin__", cls) is not np.ndarray:
         raise ValueError(f"{cls} has no decoding: the value is {value!r:.80}")

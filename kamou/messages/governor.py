@@ -21,7 +21,7 @@ class Halt(Message):
 class Resume(Message):
     """The operator's command to end the halt and resume disabled strategies."""
 
-    note: str = ""
+    note: str = ""  # as in ``Halt``
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class Flatten(Message):
     """A command to cancel entries and close all positions."""
 
     reason: StateReason
-    note: str = ""
+    note: str = ""  # as in ``Halt``
 
 
 @attrs.frozen(kw_only=True)

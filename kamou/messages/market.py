@@ -13,11 +13,12 @@ from kamou.messages.envelope import Message
 class BarsClosed(Message):
     """Bars that closed since the feed last read one; there may be none.
 
-    Prices and ``volume`` are ``[bars, symbols]``, NaN where a symbol had no bar, and ``open_ms`` is
-    ``[bars]``. ``open_interest`` has the observations that became available since that read,
-    ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.
-    ``funding_rates`` has the rates that settled since then, in the same shape (fractions per
-    interval; NaN: none settled), at ``funding_ms``; it is empty if no strategy reads funding.
+    Prices and ``volume`` (base units) are ``[bars, symbols]``, NaN where a symbol had no bar, and
+    ``open_ms`` is ``[bars]``. ``open_interest`` has the observations that became available since
+    that read, ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms``
+    ``[rows]``. ``funding_rates`` has the rates that settled since then, in the same shape
+    (fractions per interval; NaN: none settled), at ``funding_ms``; it is empty if no strategy reads
+    funding.
     """
 
     cycle_at_ms: int

@@ -1,5 +1,5 @@
-"""What actors and runs stand on: mailboxes, calls, threads, types of supervision.
+"""Mailboxes, calls, runners, types of supervision and further tools of a run.
 
-Also the watchdog, loop lag, levels of lines, stop signals, garbage collection and seeds of the
-scheduler.
+The further tools are the watchdog, loop lag, levels of lines, stop signals, garbage collection and
+seeds of the scheduler.
 """

@@ -2,8 +2,8 @@
 
 They make runs repeatable. Trio shuffles tasks that are ready at the same moment, with a random
 generator of its own. Two runs with the same seed are identical only if Trio sorts the tasks first
-and that generator is seeded. These functions use private names of Trio. Trio is pinned to one
-version, and a test fails if the names change.
+and that generator is seeded. ``seed_scheduler`` and ``throw_into`` use private names of
+Trio. Trio is pinned to one version, and a test fails if the names change.
 """
 
 from __future__ import annotations

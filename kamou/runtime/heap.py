@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ALLOCATIONS_BETWEEN = 50_000
-"""Allocations of containers between two collections; Python's own threshold is 700 (3.11)."""
+"""Containers made less those freed between two collections; Python's threshold is 700 (3.11)."""
 
 
 def freeze_heap() -> None:

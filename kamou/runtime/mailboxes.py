@@ -24,7 +24,7 @@ from kamou.runtime.calls import Call, CallReply
 
 T = TypeVar("T")
 
-PRIORITY_CAPACITY = 16  # halt, resume, flatten: an operator sends few of them
+PRIORITY_CAPACITY = 16  # commands, and reports of a full disk or failed protection: few of them
 REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead letter
 
 
@@ -43,6 +43,8 @@ class MailboxStatistics:
 
     ``depth`` counts waiting messages; ``peak`` and ``capacity`` leave out the priority lane.
     ``handled`` counts messages and ticks; ``busy_s`` is the time that they took, waits included.
+    ``dropped`` counts those lost under CONFLATE or OVERFLOW. ``expired`` also counts calls that
+    were settled before the actor read them.
     """
 
     name: str
@@ -196,8 +198,8 @@ class Mailbox(Generic[T]):
     ) -> T | None:
         """Take the next message; return None at a given time or when the actor must stop.
 
-        The time is ``at_ms`` by ``clock`` (None: no time), even if ordinary messages wait, or the
-        Trio time ``latest_s``, in case ``clock`` is set back.
+        The time is ``at_ms`` by ``clock``, even if ordinary messages wait, or the Trio time
+        ``latest_s``, in case ``clock`` is set back. If ``at_ms`` is None, there is no such time.
         """
         waited = False  # a wait is a checkpoint already
         while not self._stopping:
@@ -312,7 +314,7 @@ class Mailbox(Generic[T]):
         return self._stopping
 
     def mark_up(self) -> None:
-        """Record that an actor is recovered and listening, so that calls are accepted."""
+        """Record that an actor listens and takes calls; forget an earlier stop request."""
         self._up = True
         self._stopping = False
 

@@ -94,9 +94,9 @@ class SupervisorSpec:
 
     The supervisor may itself be a child. More than ``intensity`` restarts within ``period_s``
     escalate; waiting in back-off does not count as time. The end of a child between the decision to
-    restart it and its start is part of that restart. After its n-th crash in a row a child waits
-    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``. After ``backoff_reset_s`` without a
-    crash the count starts again.
+    restart it and its start is part of that restart. After its n-th crash or unexpected return in a
+    row a child waits ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``. If the child has run
+    for ``backoff_reset_s``, the count starts again.
     """
 
     id: str

@@ -68,7 +68,7 @@ class ChildSnapshot:
 
     @property
     def busy_s(self) -> float:
-        """Return the time that handlers took in all incarnations, in seconds."""
+        """Return the time that handlers took in all incarnations, in s; supervisors: 0."""
         return sum(mailbox.busy_s for mailbox in self.mailboxes)
 
     def as_dict(self) -> TreeNode:
@@ -96,7 +96,8 @@ class SupervisorSnapshot:
 
     * ``id`` is that of its specification.
     * ``strategy`` is its restart strategy.
-    * ``state`` is starting until every child has started or has ended for good.
+    * ``state`` is starting until every child has started or has ended for good, then running until
+      a stop begins.
     * ``restarts_recent`` is the number of restarts in the period up to the newest restart.
     * ``children`` are left to right, in the order of their start.
     """
@@ -109,7 +110,10 @@ class SupervisorSnapshot:
 
     @property
     def is_running(self) -> bool:
-        """Return True if it runs: all children have started, and it is not stopping."""
+        """Return True once every child has started or ended for good, until a stop.
+
+        Some children may be restarting.
+        """
         return self.state is ChildState.RUNNING
 
     def as_dict(self) -> TreeNode:

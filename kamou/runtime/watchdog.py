@@ -21,7 +21,7 @@ DUMP_S = 5  # to write the stacks; then SIGALRM ends the process, even if no rea
 
 
 def end_process() -> None:
-    """Exit at once, without clean-up: the loop that would run it is blocked."""
+    """Exit at once with 1, without clean-up: the loop is blocked or a stop hangs."""
     os._exit(EXIT_CODE_BLOCKED)
 
 
@@ -134,7 +134,7 @@ class StopDeadline:
 
 
 def _dump_stacks(stream: IO[str], line: str) -> None:
-    """Write the line and all stacks; SIGALRM ends a write longer than ``DUMP_S``.
+    """Write the line and all stacks, or end the process by SIGALRM after ``DUMP_S``.
 
     A paused terminal blocks the write, and faulthandler holds the interpreter's lock meanwhile, so
     no thread could end the process.

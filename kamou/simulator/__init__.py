@@ -1,4 +1,5 @@
 """The deterministic simulator, which runs Kamou under faults on a simulated clock.
 
-The venue, the market, the disk and the operator are simulated. The actors are the production code.
+The venue, the market, the disk, the public site's processes and the operator are simulated. The
+actors are the production code.
 """

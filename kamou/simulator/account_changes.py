@@ -1,7 +1,7 @@
 """Changes of the account by venue, transfers or external orders, at drawn times.
 
 The changes happen at the venue, with or without a running process. If the venue rejects a change,
-or there is no position or market for it, it is tried again after ``CHANGE_RETRY_MS``.
+or there is no position, stop or market for it, it is tried again after ``CHANGE_RETRY_MS``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AccountChanges:
     market: SimulatedMarket
     chaos: Chaos
     touched: dict[str, int] = attrs.Factory(dict)
-    _manual: int = 0
+    _manual: int = 0  # external orders so far
 
     def mark_all(self, at_ms: int) -> None:
         """Mark all positions as changed, because a restored journal may not have them."""

@@ -13,7 +13,7 @@ from kamou.core.model import Denial, Plan
 
 
 class EntryCount(StrEnum):
-    """A limit of entries in a time."""
+    """The kinds of limits on the number of entries: per hour and per day."""
 
     HOUR = "entries_hour"
     DAY = "entries_day"
@@ -22,6 +22,7 @@ class EntryCount(StrEnum):
 NOT_RISK = (SizeLimit.EXPOSURE, SizeLimit.QUANTITY_MAX, SizeLimit.VALUE_MAX)
 """The limits of a size that are not limits on risk."""
 
+# The limit behind each denial code.
 BOUND: Mapping[Deny, SizeLimit | EntryCount] = {
     Deny.RISK_PER_TRADE_EXCEEDED: SizeLimit.RISK,
     Deny.EXPOSURE_SYMBOL_EXCEEDED: SizeLimit.EXPOSURE,
@@ -35,11 +36,15 @@ BOUND: Mapping[Deny, SizeLimit | EntryCount] = {
     Deny.RATE_REENTRIES_EXCEEDED: EntryCount.DAY,
 }
 
+# Denials of a size, whose figure ``bound_by`` names the limit.
 SIZED = (Deny.RISK_HEADROOM_EXHAUSTED, Deny.QUANTITY_BELOW_MINIMUM)
 
 
 def binding_limits(event: e.Event) -> Iterator[SizeLimit | EntryCount]:
-    """Yield the limits that decided the size of a permit, or each denial of the event."""
+    """Yield the limits that decided the size of a permit, or the denials of the event.
+
+    A denial for a reason that is no such limit yields nothing.
+    """
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
     elif isinstance(event, e.PermitDenied):

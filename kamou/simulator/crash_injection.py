@@ -73,7 +73,7 @@ class Stuck(BaseException):
 
 
 class StepCounter(trio.abc.Instrument):
-    """Counter of the scheduler's steps, which crashes an actor if ``strike`` is True.
+    """Counter of scheduler steps, which crashes an actor if ``strike()`` is True.
 
     ``strike`` is called before each step of an actor's task. ``order`` is a checksum of the tasks
     in the order of their steps. After ``at_once_max`` steps within one instant, ``Stuck`` is raised

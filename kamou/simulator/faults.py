@@ -72,7 +72,8 @@ class FaultName(StrEnum):
 class Fault:
     """A fault of the simulation.
 
-    It lasts ``window_s`` seconds ``windows_per_hour`` times an hour on average, and at least once;
+    It lasts ``window_s`` seconds ``windows_per_hour`` times an hour on average, and at least once
+    (without ``window_s`` it strikes at these times);
     or it strikes single calls with probability ``rate``; or it changes the simulation's set-up.
     ``stream`` is the number of its random stream, so a new name changes no draw. The number of a
     removed fault is not used again.
@@ -82,7 +83,7 @@ class Fault:
     name: FaultName
     doc: str
     windows_per_hour: float = 0.0
-    window_s: tuple[float, float] = (0.0, 0.0)
+    window_s: tuple[float, float] = (0.0, 0.0)  # shortest, longest
     rate: float = 0.0  # probability per call, message or commit
     share: float = 0.35  # of the seeds that have it
 
@@ -219,7 +220,7 @@ REPORTED_AT_ONCE = frozenset({_F.EXTERNAL_CANCEL, _F.STOPS_REJECTED, _F.TIGHT_LI
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
 
 BLIND = (_F.DISCONNECT, _F.MAINTENANCE, _F.RATE_LIMIT_AND_BAN, _F.DISK_FULL, _F.BLIND_ACCOUNT)
-"""While one of these lasts, no process can place a stop or learn of a change."""
+"""While one of these lasts, no process can place a stop, or none can learn of a change."""
 
 SWARM_STREAM = 100  # random stream of the choice of faults
 SIMULATION_STREAM = 101  # random stream of attached orders or none, and of the time between runs

@@ -89,7 +89,11 @@ class FaultyExchange(SimulatedExchange):
         self._sync()
 
     def _sync(self) -> int:
-        """Advance the venue to the true time, deliver its events and return the time."""
+        """Advance and check the venue, deliver its events and return the true time.
+
+        Raises:
+            Killed: the process was killed.
+        """
         self._crashes.check()
         now_ms = self._true.now_ms()
         self._venue.advance(now_ms)

@@ -215,7 +215,7 @@ class SimulatedMarket:
 def _path(
     chance: np.random.Generator, seconds: int, frozen: int, settings: MarketSettings
 ) -> Floats:
-    """Return log prices of one symbol, with ranges, trends and jumps."""
+    """Return one symbol's log prices: ranges, trends, jumps; constant from ``frozen``."""
     noise = settings.volatility * chance.standard_normal(seconds)
     jumps = chance.random(seconds) < settings.gap_per_hour / 3600
     noise += np.where(jumps, settings.gap_size * chance.standard_normal(seconds), 0.0)

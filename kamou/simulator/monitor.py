@@ -96,7 +96,7 @@ class Monitor:
         return self._observed.state
 
     def add_violation(self, rule: HardRule, at_ms: int, symbol: str, detail: str) -> None:
-        """Store a violation, up to ``VIOLATIONS_MAX``."""
+        """Store a violation, up to ``VIOLATIONS_MAX``, and the events before the first."""
         if not self.found:
             self.last = tuple(self._recent)
         if len(self.found) < VIOLATIONS_MAX:
@@ -286,7 +286,10 @@ class Monitor:
         self._close()
 
     def _close(self) -> None:
-        """Check that the equity equals the sum of all audit records (invariant 7)."""
+        """Check that the equity equals the sum of all audit records (invariant 7).
+
+        Count the entries and orders, and end the trace.
+        """
         engine, checker = self.engine, self._checker
         self.check_venue(engine.market_ms)
         checker.check_equity(engine.account(), engine.positions(), engine.source.instruments)

@@ -110,7 +110,10 @@ def narrow_limits(settings: Settings, faults: frozenset[FaultName]) -> Settings:
 
 
 def reconfigure_settings(settings: Settings, draw: float) -> Settings:
-    """Return the settings after a restart: one or two shards, half or full risk."""
+    """Return the settings after a restart: one or two shards, half or full risk.
+
+    ``draw``, in [0, 1), decides.
+    """
     cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
     per_trade = Decimal("0.005") if draw < 0.3 else Decimal("0.01")
     if settings.risk.open_risk_max < SETTINGS.risk.open_risk_max:

@@ -128,7 +128,7 @@ class SkewedClock:
     _error: tuple[int, int] = (-1, 0)
 
     def error_ms(self) -> int:
-        """Return the clock's error in ms; each window of ``clock_skew`` draws a new one."""
+        """Return the clock's error in ms, drawn for each window of ``clock_skew``; else 0."""
         window = self.chaos.inside(FaultName.CLOCK_SKEW, self.true.now_ms())
         if window is None:
             return 0

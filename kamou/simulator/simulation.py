@@ -190,7 +190,10 @@ class Simulation:
             yield Path(directory)
 
     def _inherit(self, path: Path, to: Path, dead: FaultName | None) -> None:
-        """Copy the database that the last process left to the disk of the next one."""
+        """Move the last process's database to the disk of the next one.
+
+        ``dead`` is the kind of the kill, if any. After a power cut unsynced data are lost.
+        """
         image = image_path(path)
         copy_database(image if image.exists() else path, to)
         if dead == FaultName.POWER_CUT:

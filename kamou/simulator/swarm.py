@@ -178,7 +178,7 @@ def shrink_failure(result: Result, report: Callable[[str], None] = lambda line: 
     """Return a result with fewer faults and a shorter time that still fails.
 
     The search is greedy: a fault stays out if the seed fails without it. Each fault has its own
-    random stream, so leaving one out does not change the others.
+    random stream, so leaving one out does not change the others. ``report`` gets a line per try.
     """
     assert result.failed, f"seed {result.scenario.seed} passed; only a failed seed can be shrunk"
     scenario = attrs.evolve(result.scenario, faults=frozenset(result.on))

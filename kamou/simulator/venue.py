@@ -19,7 +19,10 @@ from kamou.venue.state import OrderRequest
 
 @attrs.define(eq=False)
 class OnTheWire:
-    """A request that was sent; ``answer`` has the response after its arrival."""
+    """A request that was sent; ``answer`` has the response after its arrival.
+
+    The response to a cancel that succeeded is None.
+    """
 
     arrives_ms: int
     act: Callable[[], OrderReport | None]

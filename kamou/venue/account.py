@@ -47,8 +47,8 @@ from kamou.venue.state import (
 class VenueAccount:
     """The only writer of a ``VenueState``.
 
-    Each method books one change at the market time. If a client can read the change, the state's
-    revision rises. ``view`` has the reads.
+    A method that changes the state books one change at the market time. If a client can read the
+    change, the state's revision rises. ``view`` has the reads.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class VenueAccount:
         return min(order.remaining, most)
 
     def fill(self, order: WorkingOrder, execution: Execution) -> None:
-        """Book a fill of ``order``, and make its attached orders live or resize them."""
+        """Book a fill, end the order if filled, make attached orders live or resize them."""
         order.filled += execution.quantity
         order.cost += execution.quantity * execution.price
         order.updated_at_ms = self.state.market_ms
@@ -204,7 +204,7 @@ class VenueAccount:
         price: Decimal,
         reason: FillReason,
         quantity: Decimal | None = None,
-        order_type: OrderType | None = None,
+        order_type: OrderType | None = None,  # of the audit record
     ) -> None:
         """Close ``quantity`` contracts, or all if None, at ``price`` without an order."""
         side = Side.of(position.quantity).closing

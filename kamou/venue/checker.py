@@ -136,7 +136,7 @@ class Checker:
         self.found: list[Violation] = []
         self.symbols: dict[str, SymbolSeen] = {}
         self.held: dict[str, SymbolSeen] = {}  # the symbols with a position
-        self.accepted: set[str] = set()
+        self.accepted: set[str] = set()  # client order ids
         self.wallet_balance = ZERO
         self.fees = ZERO
         self.funding = ZERO
@@ -291,14 +291,14 @@ class Checker:
             )
 
     def forget_entries(self, symbols: Iterable[str]) -> None:
-        """Drop the unchecked fills of these symbols, whose positions are adopted."""
+        """Drop the unchecked fills of these held symbols, whose positions are adopted."""
         for name in symbols:
             self.held[name].unchecked.clear()
 
     # --- rules that need the whole instant ---------------------------------------
 
     def check_instant(self, at_ms: int) -> None:
-        """Check entries and stops after all records of the instant ``at_ms`` are taken."""
+        """Check the covered entries of an instant; begin or end unprotected periods."""
         for name, symbol in self.held.items():
             covered = symbol.covered
             if symbol.unchecked and covered:
@@ -325,7 +325,7 @@ class Checker:
                 )
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
-        """Check the loss at the farthest stop, with fees, slippage and gap buffer."""
+        """Check the loss at the farthest stop, with costs and gap; clear unchecked fills."""
         record = symbol.unchecked[-1]
         symbol.unchecked.clear()
         triggers = [s.trigger for s in symbol.covering()]
@@ -379,7 +379,7 @@ def check(
     *,
     excused_ms: ExcusedTime = never_excused,
 ) -> CheckReport:
-    """Check a whole audit log against the account and the positions at its end."""
+    """Check the rules in a whole audit log, and account and positions at its end."""
     seen = Checker(limits or CheckLimits(), excused_ms=excused_ms)
     for record in audit_log:
         seen.take(record)

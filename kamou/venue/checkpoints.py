@@ -1,9 +1,10 @@
-"""Storage of a generated market's states in the venue's file; its run to a day.
+"""Storage of a generated market's states, and the market's run to a day.
 
-With the stored states a restart need not generate every past day again. ``StoredStates`` reads
-and queues the rows. A row is used only if the same code wrote it for the same market (``made_by``)
-and its hash is right. Any other row counts as absent, and the days are generated again from an
-earlier state. No price depends on the rows: without them the market is the same, bit for bit.
+The states are in the venue's file. With them a restart need not generate every past day again.
+``StoredStates`` reads and queues the rows. A row is used only if the same code wrote it for the
+same market (``made_by``) and its hash is right. Any other row counts as absent, and the days are
+generated again from an earlier state. No price depends on the rows: without them the market is the
+same, bit for bit.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class StoredStates:
         self._like = market.first_state
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return a valid state at or before ``day``, after its day; None without one.
+        """Return (day, state) of a valid state at or before ``day``; None without one.
 
         It is the newest queued state if there is a valid one, otherwise the newest valid stored
         state. If the file cannot be read, it is the queued state or None.

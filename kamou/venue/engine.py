@@ -130,9 +130,9 @@ class Engine:
     def advance(self, to_ms: int) -> list[VenueEvent]:
         """Move market time forward to ``to_ms`` and return the new events.
 
-        The move applies triggers, fills, funding, liquidations and settlements. If ``to_ms`` is not
-        after the market time, nothing changes. If the disk is full, the changes stay in memory
-        until a later commit stores them.
+        The move applies triggers, fills, funding, new funding intervals, liquidations and
+        settlements. If ``to_ms`` is not after the market time, nothing changes. If the disk is
+        full, the changes stay in memory until a later commit stores them.
         """
         if to_ms > self._state.market_ms:
             with suppress(DiskFullError):  # the next commit stores the changes
@@ -339,6 +339,8 @@ class Engine:
         """Run one operation and commit it; repeat it if another process wrote the file.
 
         Raises:
+            RejectedError: as ``operation``.
+            DiskFullError, StoreError: the commit failed; the changes are in memory.
             AssertionError: another process wrote the file in each of ``REDO_MAX`` attempts.
         """
         for _ in range(REDO_MAX):
@@ -368,7 +370,10 @@ class Engine:
             self._stored_ms = state.market_ms
 
     def _reload(self) -> None:
-        """Load the state that another process stored."""
+        """Replace the state by the one that another process stored.
+
+        Unsaved changes and events that were not taken are lost.
+        """
         state = self._store.load()
         assert state is not None
         self.reloads += 1

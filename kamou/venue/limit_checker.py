@@ -42,11 +42,11 @@ class PortfolioLimits:
     """The limits on the whole portfolio, as fractions of sizing equity unless noted."""
 
     daily_loss: Decimal  # of the equity at the day's start
-    open_risk: Decimal
-    cluster: Decimal
+    open_risk: Decimal  # risk of all positions
+    cluster: Decimal  # risk of all long, or all short, positions outside the majors
     shock_move: Decimal  # assumed change of all prices at once, a fraction
     notional: Decimal  # times sizing equity
-    margin: Decimal
+    margin: Decimal  # margin used
     entries_per_hour: int  # of one strategy
     reentries_per_day: int  # in one symbol
     gap_buffer: Decimal = D("0.25")  # of the stop distance
@@ -77,9 +77,9 @@ class LimitChecker:
     limits: PortfolioLimits
     mark_at: MarkAt
     leverage_of: Callable[[str], int]  # of an entry order, by client order id
-    strategy_of: Callable[[str], str]
+    strategy_of: Callable[[str], str]  # of an entry order, by client order id
     on_violation: Callable[[HardRule, int, str, str], None]  # rule, at_ms, symbol, detail
-    day_equity: Decimal = ZERO
+    day_equity: Decimal = ZERO  # at the day's start
     known: Known = known_at_once
     # at_ms -> True if a reduction was unreported when an entry of that time was decided
     unreported: Callable[[int], bool] = lambda at_ms: False
@@ -87,11 +87,11 @@ class LimitChecker:
     _day: int = -1
     _net_deposits: Decimal = ZERO
     _moved_ms: int = -1  # time of the newest external change of money or positions; -1: none
-    _past: deque[Load] = attrs.Factory(deque)
-    _entered: deque[Load] = attrs.Factory(deque)
-    _hours: dict[str, deque[int]] = attrs.Factory(dict)
-    _days: Counter[tuple[int, str]] = attrs.Factory(Counter)
-    _leverage: dict[str, int] = attrs.Factory(dict)
+    _past: deque[Load] = attrs.Factory(deque)  # of the portfolio, in the window
+    _entered: deque[Load] = attrs.Factory(deque)  # of entries, in the window
+    _hours: dict[str, deque[int]] = attrs.Factory(dict)  # strategy -> times of its entries
+    _days: Counter[tuple[int, str]] = attrs.Factory(Counter)  # entries by (UTC day, symbol)
+    _leverage: dict[str, int] = attrs.Factory(dict)  # by symbol
     _counted: dict[str, str] = attrs.Factory(dict)  # symbol -> client order id of the entry
 
     # --- time and money ----------------------------------------------------------
@@ -100,7 +100,8 @@ class LimitChecker:
         """Take the next audit record, before ``seen`` books it.
 
         Open the record's day if it is new. Book an opening balance or a transfer. At a fill, store
-        the portfolio's load and the leverage of a new position.
+        the portfolio's load and the leverage of a new position. Store the time of a transfer or of
+        an external fill, which Kamou may not know yet.
         """
         self.roll(seen, record.at_ms)
         if isinstance(record, MoneyAudit):
@@ -130,7 +131,10 @@ class LimitChecker:
         self._day = day
 
     def open_day(self, seen: Checker, at_ms: int) -> None:
-        """Measure the day's loss from the equity at ``at_ms`` on."""
+        """Measure the day's loss from the equity at ``at_ms`` on.
+
+        The day then has no net deposits, and the loads before ``at_ms`` are dropped.
+        """
         self.day_equity, self._net_deposits = self.equity(seen, at_ms), ZERO
         self._past.clear()
 
@@ -152,7 +156,10 @@ class LimitChecker:
         self._days.clear()
 
     def equity(self, seen: Checker, at_ms: int) -> Decimal:
-        """Return the equity of the present positions at the marks of ``at_ms``, in USDT."""
+        """Return the equity of the present positions at the marks of ``at_ms``, in USDT.
+
+        A position without a mark counts at its entry price.
+        """
         total = seen.wallet_balance
         for name, symbol in seen.held.items():
             mark = self._mark(name, symbol, at_ms)
@@ -313,6 +320,8 @@ class LimitChecker:
         base: Decimal | None = None,
     ) -> None:
         """Report a violation if ``used`` exceeds the limit and its tolerance.
+
+        The largest used share of each limit is stored in ``closest``.
 
         The tolerance is a fraction of ``base``, or of the limit if ``base`` is None. Counts of
         entries have none. While Kamou may lack the newest external change, nothing is reported.

@@ -29,6 +29,7 @@ one order may take: ``exchange.volume_participation`` of the last whole bar's vo
     the liquidation price before a stop's fill price, the position is liquidated.
 
 **Rejected**
+  - An order that is invalid on arrival, such as one off the tick or with too little margin.
   - A reduce-only order that finds no position when it would fill.
 
 **Unrealistic**
@@ -72,7 +73,7 @@ class Matcher:
     def arrive(
         self, request: OrderRequest, attached: tuple[OrderRequest, ...], spot: Spot
     ) -> WorkingOrder:
-        """Check and accept an order, and fill the part that trades at once.
+        """Check and accept an order with its attached ones; fill what trades at once.
 
         Raises:
             RejectedError: the venue rejects the order; nothing has changed.

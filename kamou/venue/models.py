@@ -56,7 +56,7 @@ class AccountFees:
         return attrs.evolve(instrument, taker_fee=self.taker, maker_fee=self.maker)
 
     def fee(self, instrument: Instrument, notional: Decimal, *, maker: bool) -> Decimal:
-        """Return the fee of a fill, in USDT."""
+        """Return the fee of a fill at the instrument's rates, in USDT."""
         return as_money(notional * (instrument.maker_fee if maker else instrument.taker_fee))
 
 
@@ -114,7 +114,7 @@ class VolumeShareFills:
     volume_participation: Decimal = Decimal("0.1")
 
     def depth(self, instrument: Instrument, volume: float) -> Decimal:
-        """Return the contracts that one order may take of ``volume`` base units."""
+        """Return the contracts that one order may take of ``volume`` base units; NaN: 0."""
         if not volume > 0.0:  # True for NaN: unknown volume counts as 0
             return ZERO
         share = Decimal(repr(float(volume))) * self.volume_participation / instrument.contract_size
@@ -129,12 +129,12 @@ class VolumeShareFills:
 class StopFillModel:
     """The model of stops: a fill at the trigger or the first price, if that is worse.
 
-    Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
-    the way from the trigger to the extreme. If a bar reaches stop and take profit, the stop fills
-    first. In the bar of 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open
-    with no opening gap, so a fill at the trigger would be too good. The value of ``gap_depth`` is a
-    judgment. Costs: in a crash the real fill may be worse; in a wide bar without a gap the fill is
-    too bad.
+    Slippage comes on top. In a bar wider than ``gap_range_atr`` ATR a stop fills at least
+    ``gap_depth`` of the way from the trigger to the extreme. If a bar reaches stop and take profit,
+    the stop fills first. In the bar of 21:00 UTC on 2025-10-10 the median symbol's low was 66 %
+    under its open with no opening gap, so a fill at the trigger would be too good. The value of
+    ``gap_depth`` is a judgment. Costs: in a crash the real fill may be worse; in a wide bar without
+    a gap the fill is too bad.
     """
 
     gap_range_atr: float = 5.0

@@ -1,7 +1,7 @@
 """``Passage``, which moves market time and applies orders and payments on the way.
 
-For each symbol the watch knows the nearest price below and above the market at which an order or a
-liquidation would act. So a period in which the market reaches no such price costs one vector
+For each symbol a ``PriceWatch`` has the nearest price below and above the market at which an order
+or a liquidation would act. So a period in which the market reaches no such price costs one vector
 comparison.
 """
 
@@ -42,7 +42,11 @@ class Passage:
         self._watch: Computed[PriceWatch] = Computed()
 
     def move_to(self, to_ms: int) -> None:
-        """Move market time to ``to_ms`` by hours, and by bars where an order may act."""
+        """Move market time to ``to_ms`` by hours, and by bars where an order may act.
+
+        It also moves by bars where a position may be liquidated, and at once without orders and
+        positions. On the way funding is paid, and positions of ended markets are settled.
+        """
         account, state = self._account, self._account.state
         while state.market_ms < to_ms:
             if not state.live and not state.positions:

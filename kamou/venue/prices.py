@@ -172,7 +172,7 @@ class PriceReader:
         self._newest: Computed[MarketPrices] = Computed()
 
     def at(self, at_ms: int, instruments: Mapping[str, Instrument]) -> MarketPrices:
-        """Return the prices at an instant; read the source unless it is the newest one."""
+        """Return the prices at an instant, without a read if the last call asked for them."""
         return self._newest.get(
             (at_ms, instruments),
             lambda: self.make_prices(self._source.prices(at_ms), at_ms, instruments),

@@ -242,7 +242,7 @@ class VenueState:
     audit_log: list[AuditRecord] = attrs.Factory(list)
     audit_log_before: int = 0
     changes: Changes = attrs.Factory(Changes)
-    revision: int = 0  # raised with each change, except of the market time; not stored
+    revision: int = 0  # raised with each change of an order, position or money; not stored
 
     @classmethod
     def opening(cls, *, start_ms: int, wallet_balance: Decimal) -> VenueState:

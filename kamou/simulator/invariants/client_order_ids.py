@@ -58,7 +58,7 @@ class ClientOrderIds:
                 wrong(HardRule.ENTERED_TWICE, f"{intent.trade_id} was entered by {before}")
 
     def check_accepted(self, record: OrderAudit) -> None:
-        """Check an order that the venue accepted against its intent."""
+        """Check an accepted order against its intent, and that it was not written off."""
         name = record.client_order_id
         if record.event is not OrderStep.ACCEPTED:
             return

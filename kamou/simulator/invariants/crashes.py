@@ -61,7 +61,7 @@ def _leaves(error: BaseException | None) -> tuple[BaseException | None, ...]:
 
 
 def _where(error: Exception | None) -> str:
-    """Return the innermost line of Kamou in the error's traceback."""
+    """Return Kamou's innermost line in the traceback, as " at FILE:LINE"; else ""."""
     trail = error.__traceback__ if error is not None else None
     where = ""
     while trail is not None:

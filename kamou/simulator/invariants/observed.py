@@ -130,7 +130,10 @@ class Observed:
             permit.filled += record.quantity
 
     def sample_equity(self, now_ms: int) -> bool:
-        """Sample the equity once per ``SAMPLE_MS``; return True if it was sampled."""
+        """Sample the equity once per ``SAMPLE_MS``; return True if it was sampled.
+
+        Drop the samples older than ``KNOWN_AFTER_MS``, except the newest of them.
+        """
         last_ms = self.equity[-1][0] if self.equity else 0
         if now_ms - last_ms < SAMPLE_MS:
             return False

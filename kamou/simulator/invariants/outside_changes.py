@@ -68,6 +68,6 @@ class OutsideChanges:
         return sum(gone + lost, Decimal(0))
 
     def _is_news(self, fill: Reported, now_ms: int, grace_ms: int) -> bool:
-        """Return True if the system may not know a fill ``grace_ms`` before ``now_ms``."""
+        """Return True if ``grace_ms`` before ``now_ms`` the system could lack the fill."""
         reported_ms = self._reported.get(fill, now_ms)
         return now_ms - reported_ms <= grace_ms and not self.must_know(fill[1], now_ms)

@@ -73,7 +73,10 @@ def make_limit_checker(observed: Observed, report: ReportViolation) -> LimitChec
 
 
 class SimulatedChecker(Checker):
-    """The venue checker with allowances for external changes."""
+    """The venue checker with allowances for external changes.
+
+    It also records withdrawals, reductions and losses in ``observed.outside``.
+    """
 
     def __init__(self, observed: Observed) -> None:
         limits = observed.limits

@@ -85,7 +85,7 @@ class FundingCalendar:
 
 
 def find_intervals(times: Ints) -> list[tuple[int, int]]:
-    """Return each interval in hours, after the instant (ms) from which it applies.
+    """Return each interval as (ms from which it applies, hours), oldest first.
 
     Args:
         times: the settlements, ascending; with fewer than two there is no interval.

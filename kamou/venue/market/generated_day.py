@@ -73,9 +73,9 @@ class MarketState:
     hours_left: Floats
     log_vol: Floats
     market_log_vol: float
-    log_interest: Floats
-    log_ratio: Floats
-    premium: Floats
+    log_interest: Floats  # of open interest over its start
+    log_ratio: Floats  # of long to short accounts
+    premium: Floats  # of the perpetual, a fraction of its price
     premium_sum: Floats  # since the last settlement
 
 
@@ -218,7 +218,10 @@ def _own_path(
     common_path: Floats,
     state: MarketState,
 ) -> tuple[Floats, MarketState]:
-    """Return own log moves since midnight, ``[bars, symbols]``, and the state after."""
+    """Return own log moves since midnight, ``[bars, symbols]``, and the state after.
+
+    Only the fields of stretches are new in that state.
+    """
     bars = len(shock)
     per_hour = bars // HOURS
     choice = rng.random((HOURS, 3, shock.shape[1]))

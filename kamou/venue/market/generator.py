@@ -213,7 +213,7 @@ class GeneratedMarket:
         return all(d in self._days and d in self._moves for d in range(first, last + 1))
 
     def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
-        """Take over, without a copy, the day of ``at_ms`` that ``maker``, a twin, made."""
+        """Take over, without a copy, a twin's states and its day of ``at_ms``."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
         self.states.adopt(maker.states)
         for name in _CACHES:
@@ -237,7 +237,7 @@ class GeneratedMarket:
             at += 1
 
     def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
-        """Return the state at the next midnight and the day's moves."""
+        """Store and return the state at the next midnight; return the day's moves too."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
         self.states.put(day + 1, after)
         return after, moves
@@ -264,7 +264,7 @@ class GeneratedMarket:
         )
 
     def _atr_of(self, day: int) -> Floats:
-        """Return the ATR known before each bar of the day; NaN where it is unknown."""
+        """Return the ATR known before each bar of the day; NaN where it is unknown or 0."""
 
         def run() -> Floats:
             days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
@@ -320,7 +320,7 @@ class GeneratedMarket:
     # --- inside a bar ------------------------------------------------------------------------
 
     def _whole(self, first: int, last: int) -> Segment:
-        """Return the path over the complete bars ``first`` to ``last`` of one day."""
+        """Return the path over bars ``first`` to ``last`` (excluded), all of one day."""
         day, row = divmod(first, self.bars_per_day)
         bars, atr = self.day(day), self._atr_of(day)
         rows = slice(row, row + last - first)
@@ -388,7 +388,7 @@ class GeneratedMarket:
 
 
 def _get_cached(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
-    """Return the day's value, from the cache or from ``run``, which fills the cache."""
+    """Return the day's value, cached or from ``run``; cache up to ``DAYS_HELD`` days."""
     value = cache.get(day)
     if value is None:
         value = cache[day] = run()

@@ -1,8 +1,9 @@
 """The protocols of the market sources that the embedded venue trades against.
 
-Two classes implement ``MarketSource``: ``RecordedMarket`` (``venue/market/recorded.py``) and
-``GeneratedMarket`` (``venue/market/generator.py``), which is also ``MadeInDays``. The engine may
-read inside the current bar. The exchange port never serves a bar before its close.
+Three classes implement ``MarketSource``: ``RecordedMarket`` (``venue/market/recorded.py``),
+``GeneratedMarket`` (``venue/market/generator.py``), which is also ``MadeInDays``, and
+``SimulatedMarket`` (``simulator/market.py``). The engine may read inside the current bar. The
+exchange port never serves a bar before its close.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class MarketSource(Protocol):
     last_ms: int  # close of the last bar; the generated market ends in the year 2100
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Return the path of ``(from_ms, to_ms]``, one value per symbol.
+        """Return the path of ``(from_ms, to_ms]``, one value per symbol; NaN: no market.
 
         An unfinished recorded bar is flat at its open.
         """
@@ -34,7 +35,7 @@ class MarketSource(Protocol):
     def prices(self, at_ms: int) -> Floats:
         """Return the mids at an instant, ``[symbols]``; for a recorded bar its open.
 
-        After the last recorded bar they are the last closes.
+        After the last recorded bar they are the last closes. A symbol without a market has NaN.
         """
         ...
 
@@ -45,7 +46,8 @@ class MarketSource(Protocol):
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Return the complete bars inside ``[since_ms, until_ms]``.
 
-        ``period_ms`` is a multiple of ``step_ms``.
+        Raises:
+            InvalidDataError: ``period_ms`` is not a multiple of ``step_ms``.
         """
         ...
 

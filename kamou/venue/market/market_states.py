@@ -22,7 +22,7 @@ class StateKeeper(Protocol):
     """A store of the states at every ``CHECKPOINT_DAYS``-th midnight."""
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return the newest valid state at or before ``day``, after its day.
+        """Return (day, state) of the newest valid state at or before ``day``.
 
         Return None without such a state.
         """

@@ -159,7 +159,7 @@ class RecordedMarket:
     def prices(self, at_ms: int) -> Floats:
         """Return the price of each symbol at ``at_ms``, ``[symbols]``.
 
-        It is the open of the bar at ``at_ms``, NaN before the first bar. After the last bar it is
+        It is the open of the bar at ``at_ms``, NaN without one. After the dataset's last bar it is
         the symbol's last known close.
         """
         row = (at_ms - self.first_ms) // self.step_ms
