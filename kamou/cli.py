@@ -19,6 +19,7 @@ from kamou.commands import (
     data,
     database,
     gate,
+    gate_power,
     report,
     run,
     simulate,
@@ -74,6 +75,8 @@ def kamou_command() -> None:
     failed. Not financial advice; no promise of profit.
     """
 
+
+gate.gate.add_command(gate_power.power)
 
 for verb in VERBS:
     kamou_command.add_command(verb)
