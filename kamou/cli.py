@@ -20,6 +20,7 @@ from kamou.commands import (
     database,
     gate,
     gate_power,
+    gate_vetoes,
     report,
     run,
     simulate,
@@ -77,6 +78,7 @@ def kamou_command() -> None:
 
 
 gate.gate.add_command(gate_power.power)
+gate.gate.add_command(gate_vetoes.vetoes)
 
 for verb in VERBS:
     kamou_command.add_command(verb)
