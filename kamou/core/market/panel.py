@@ -15,6 +15,7 @@ import numpy as np
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.day import HOUR_MS, show_utc
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState, update_block
+from kamou.core.market.newest_rows import SLACK_ROWS_MIN, NewestRows
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
 from kamou.core.market.settlements import (
@@ -29,7 +30,6 @@ PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
 GIVEN_FIELDS: tuple[Field, ...] = (*PRICES, "volume")
 PANEL_FIELDS: tuple[Field, ...] = (*GIVEN_FIELDS, "log_close", "log_return")
 COMPARED_FIELDS: tuple[Field, ...] = ("high", "low", "close", "log_close")  # with the bar before
-SLACK_ROWS_MIN = 256  # minimum number of rows between two moves of the buffer
 # Open interest changes little within 4 h, and medians over finer rows would take most of the CPU.
 INTEREST_PERIOD_MS = 4 * HOUR_MS
 
@@ -73,41 +73,6 @@ def _compare(
     return rows, bar
 
 
-class _Rows:
-    """The newest ``window`` rows of ``[rows, symbols]`` columns; NaN before the first."""
-
-    def __init__(self, window: int, symbols: int) -> None:
-        self.window = window
-        self._capacity = window + max(SLACK_ROWS_MIN, window // 4)
-        self._values = np.full((self._capacity, symbols), np.nan)
-        self._end = window
-
-    def push(self, row: Floats) -> None:
-        if self._end == self._capacity:
-            kept = self._values[self._capacity - self.window + 1 :].copy()
-            self._values[: len(kept)] = kept
-            self._end = len(kept)
-        self._values[self._end] = row
-        self._end += 1
-
-    def push_block(self, rows: Floats) -> None:
-        """Add several rows; at most ``SLACK_ROWS_MIN``."""
-        if self._end + len(rows) > self._capacity:
-            kept = self._values[self._end - self.window + 1 : self._end].copy()
-            self._values[: len(kept)] = kept
-            self._end = len(kept)
-        self._values[self._end : self._end + len(rows)] = rows
-        self._end += len(rows)
-
-    def last_of_block(self, rows: int) -> Floats:
-        """Return the ``window - 1`` rows before the newest ``rows``, and these."""
-        return self._values[self._end - rows - self.window + 1 : self._end]
-
-    def last(self, n: int) -> Floats:
-        assert 0 < n <= self.window, (n, self.window)
-        return self._values[self._end - n : self._end]
-
-
 class Panel:
     """Bars, indicators, open interest and funding of one shard.
 
@@ -144,13 +109,15 @@ class Panel:
         self.open_ms = -1  # of the newest bar
         self.count: Ints = np.zeros(width, np.int64)  # consecutive valid bars up to the newest
         self.last_close_ms: Ints = np.full(width, -1, np.int64)  # of each newest valid bar
-        self._rows: dict[Field, _Rows] = {field: _Rows(window, width) for field in PANEL_FIELDS}
+        self._rows: dict[Field, NewestRows] = {
+            field: NewestRows(window, width) for field in PANEL_FIELDS
+        }
         self._states: dict[Indicator, IndicatorState] = {
             spec: spec.start(width) for spec in indicators
         }
         self._interest_ms: Ints = np.zeros(0, np.int64)
         self._interest_row_ms = -1  # time of the newest row's first observation
-        self._interest = _Rows(open_interest_rows, width)
+        self._interest = NewestRows(open_interest_rows, width)
         self._interest_version = 0  # changes with every stored observation
         self._snapshot: tuple[int, InterestSnapshot] | None = None  # with its version
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}

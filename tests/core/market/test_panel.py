@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS, MINUTE_MS
-from kamou.core.market.panel import INTEREST_PERIOD_MS, PANEL_FIELDS, SLACK_ROWS_MIN, Panel
+from kamou.core.market.newest_rows import SLACK_ROWS_MIN
+from kamou.core.market.panel import INTEREST_PERIOD_MS, PANEL_FIELDS, Panel
 from kamou.errors import InvalidDataError
 
 NAN = float("nan")
