@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from kamou.core.book.events import TradeRestated
 from kamou.core.book.trades import (
     ConfirmedStop,
     OpenTrade,
@@ -13,6 +14,7 @@ from kamou.core.book.trades import (
     confirm_stop,
     correct_trade,
     open_trade,
+    restate_trade,
 )
 from kamou.core.kinds import ExitReason
 from kamou.core.model import OrderRole, Side
@@ -122,3 +124,28 @@ def test_the_exit_price_of_a_trade_closed_in_parts_is_the_average_of_its_exits(
     result = closed_trade(trade, NOON)
     assert (result.exit_price, result.pnl_gross) == (D(103), D(30 * sign))
     assert (result.fees, result.slippage) == (D("1.5"), D("0.3"))
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_correction_of_a_flat_trade_keeps_the_value_of_its_exits_to_the_last_digit(
+    side: Side,
+) -> None:
+    """Its entry may still fill, and its numbers are thirds after a change of the contract size."""
+    closing = fill(intent(OrderRole.EXIT, plan(side=side)), "100", "97")
+    flat = apply_fill(opened(side), closing, OrderRole.EXIT)
+    restated = restate_trade(
+        flat,
+        TradeRestated(
+            at_ms=LATER,
+            trade_id=flat.trade_id,
+            symbol=flat.symbol,
+            contract_size=D("0.3"),  # after 0.1
+            tick=D("0.01"),
+            stop_price=flat.stop_price,
+        ),
+    )
+    assert restated.quantity == 0
+    for quantity in (D(0), D(5)):
+        corrected = correct_trade(restated, quantity, D(98), LATER)
+        assert (corrected.quantity, corrected.exited) == (quantity, restated.exited)
+        assert corrected.exited_value == restated.exited_value

@@ -132,3 +132,26 @@ def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) 
     )
     story.say(e.IncomeRecorded(at_ms=midnight + 2 * DAY, income=moved), opened)
     assert (story.book.day.equity, story.book.day.net_deposits) == (D(10000), D(500))
+
+
+def test_each_day_that_one_read_opens_counts_the_transfers_since_its_own_midnight(
+    story: Story,
+) -> None:
+    """The read comes days later; the opening of the first day keeps what the second needs."""
+    midnights = [NOON + DAY // 2, NOON + DAY // 2 + DAY]
+    read_at_ms = midnights[1] + 2 * DAY + 60_000
+    for midnight, amount in zip(midnights, ("500", "70"), strict=True):
+        moved = income("transfer", amount, midnight + 3_600_000)
+        story.say(e.IncomeRecorded(at_ms=read_at_ms, income=moved))
+    found = []
+    for midnight, day in zip(midnights, ("2024-01-02", "2024-01-03"), strict=True):
+        opened = e.DayOpened(
+            at_ms=read_at_ms,
+            day=day,
+            equity=D(10570),
+            opening=D(10000),
+            midnight_at_ms=midnight,
+        )
+        story.say(opened)
+        found.append(story.book.day.net_deposits)
+    assert found == [570, 70]

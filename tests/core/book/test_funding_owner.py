@@ -93,6 +93,16 @@ def test_funding_belongs_to_an_open_trade_at_once_however_long_ago_its_last_fill
     assert not story.book.trades.unattributed
 
 
+def test_a_payment_of_the_insurance_fund_changes_the_balance_and_belongs_to_no_trade(
+    story: Story,
+) -> None:
+    story.open(numbered(1), at_ms=NOON)
+    story.say(e.IncomeRecorded(at_ms=HOUR_AFTER, income=income("insurance", "7", HOUR_AFTER)))
+    assert story.book.trades.open["SOLUSDT"].funding == 0
+    assert not story.book.trades.unattributed
+    assert [each.amount for each in story.book.account.changes.values()] == [D("-0.5"), D(7)]
+
+
 def test_funding_listed_late_belongs_to_the_trade_that_was_open_and_not_to_the_next(
     story: Story,
 ) -> None:

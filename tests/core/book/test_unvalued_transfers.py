@@ -55,3 +55,28 @@ def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the
     assert story.book.transfers.unvalued == {}
     (corrected,) = story.book.transfers.pending_valuations(NOON + 10)
     assert (corrected.number, corrected.equity) == (2, D(9_930))
+
+
+@pytest.mark.parametrize(("paid_ms", "equity"), [(0, None), (1, 10_003), (8, 10_003), (9, None)])
+def test_a_late_payment_corrects_a_valuation_from_its_transfer_to_its_account_read(
+    story: Story, paid_ms: int, equity: int | None
+) -> None:
+    """Transfer and read are at 1 and 8 ms after noon; both milliseconds belong to the span."""
+    story.say(VALUED)
+    late = income("funding", "-3", NOON + paid_ms)
+    story.say(e.IncomeRecorded(at_ms=NOON + 9, income=late))
+    found = [each.equity for each in story.book.transfers.pending_valuations(NOON + 10)]
+    assert found == ([] if equity is None else [D(equity)])
+
+
+@pytest.mark.parametrize(("since_ms", "waits"), [(-1, False), (0, True), (1, True)])
+def test_a_transfer_waits_until_the_second_midnight_after_it(
+    story: Story, since_ms: int, waits: bool
+) -> None:
+    """A transfer of the day that just ended still waits; an older one gets no valuation."""
+    at_ms = DAY_START_MS + since_ms
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", at_ms)))
+    assert at_ms in story.book.transfers.unvalued
+    next_ms = DAY_START_MS + DAY
+    story.say(e.DayOpened(at_ms=next_ms + 2_000, day="2024-01-02", equity=D(10_100)))
+    assert (at_ms in story.book.transfers.unvalued) is waits

@@ -159,6 +159,21 @@ def test_an_entry_after_a_full_hour_needs_an_account_read_with_its_funding(story
     assert isinstance(verdict, Approved)
 
 
+def test_a_trade_that_ended_after_a_full_hour_may_owe_the_funding_of_that_hour(
+    story: Story,
+) -> None:
+    """It was open at the hour, and the account read is from before the hour."""
+    hour_ms = NOON + 3_600_000
+    _, stop = story.open(plan(), at_ms=NOON + 100)
+    story.fill(stop, "100", "97", at_ms=hour_ms + 500)
+    assert not story.book.trades.open
+    before, at_ms = account(at_ms=hour_ms - 1_000), hour_ms + 1_000
+    now = review(story.book, plan("BTCUSDT"), account=before, now_ms=at_ms).now
+    assert now.unknown == "funding of the last full hour on SOLUSDT"
+    after = account(at_ms=hour_ms + 700)
+    assert review(story.book, plan("BTCUSDT"), account=after, now_ms=at_ms).now.unknown is None
+
+
 def test_the_margin_of_trades_opened_since_the_account_read_counts_as_used(story: Story) -> None:
     story.open(plan(), at_ms=NOON + 100)
     c = review(story.book, plan("BTCUSDT"), marks={"SOLUSDT": quote()})
@@ -293,6 +308,19 @@ def test_deposits_and_withdrawals_do_not_change_the_day_loss(
     assert context.day_loss == lost  # of 10,000 at the day's opening
     assert day_budget(story.book, context.now, context.limits) == 400 - lost
     assert (BUDGET in codes(story, account=read)) is (lost == 400)
+
+
+@pytest.mark.parametrize(("moved_ms", "net_deposits"), [(-1, 500), (0, 500), (1, 0)])
+def test_a_transfer_stamped_after_a_read_is_no_net_deposit_at_that_read(
+    story: Story, moved_ms: int, net_deposits: int
+) -> None:
+    """The equity of the read lacks it, so it would count as a loss of 500."""
+    moved = income("transfer", "500", NOON + moved_ms)
+    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=moved))
+    equity = D(10_000 + net_deposits)
+    day = story.book.measure_day(equity, at_ms=NOON)
+    assert (day.net_deposits, day.money_lost) == (D(net_deposits), D(0))
+    assert story.book.measure_day(equity).net_deposits == 500
 
 
 def test_the_day_loss_is_zero_after_a_profit(story: Story) -> None:

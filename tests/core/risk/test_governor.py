@@ -105,6 +105,17 @@ def test_a_denial_has_its_figures_and_the_part_that_exceeds_its_limit(story: Sto
     assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
 
 
+@pytest.mark.parametrize("mark", ["Infinity", "-1", "0"])
+def test_an_invalid_mark_price_counts_as_missing_and_is_shown(story: Story, mark: str) -> None:
+    codes = denied(story, quote=quote(mark=D(mark)))
+    assert codes["PRICE_MARK_MISSING"] == f"PRICE_MARK_MISSING: mark={mark}"
+
+
+def test_a_denial_without_a_quote_shows_no_mark(story: Story) -> None:
+    codes = denied(story, quote=None)
+    assert codes["PRICE_MARK_MISSING"] == "PRICE_MARK_MISSING: mark=no quote"
+
+
 def test_a_plan_that_breaks_several_rules_gets_the_denials_of_all(story: Story) -> None:
     codes = denied(
         story, plan(stop_price=D(92), leverage=9), grant=None, tokens=0, reconciled=False
@@ -191,7 +202,8 @@ def test_reduce_only_and_flattening_deny_entries(story: Story, state: TradingSta
             reason=StateReason.OPERATOR_HALT,
         )
     )
-    assert "TRADING_HALTED" in denied(story)
+    shown = f"TRADING_HALTED: state={state} reason={StateReason.OPERATOR_HALT}"
+    assert denied(story)["TRADING_HALTED"] == shown
 
 
 def test_reduced_size_halves_the_exposure_cap_of_a_symbol(story: Story) -> None:

@@ -378,11 +378,6 @@ def test_a_shock_denial_without_daily_budget_shows_zero_left(story: Story) -> No
     assert found["RISK_SHOCK_EXCEEDED"].startswith("loss=3.33% left=0.00%")
 
 
-@pytest.mark.parametrize("mark", ["Infinity", "-1", "0"])
-def test_an_invalid_mark_price_counts_as_missing(story: Story, mark: str) -> None:
-    assert "PRICE_MARK_MISSING" in denials(story, {}, {"quote": quote(mark=D(mark))})
-
-
 @pytest.mark.parametrize(("age_ms", "denied"), [(900_000, False), (900_001, True)])
 def test_a_reconciliation_counts_until_exactly_its_age_limit(
     story: Story, age_ms: int, denied: bool
