@@ -41,7 +41,7 @@ class OpenDay:
         self.marks = group_by_symbol(event.marks)
         self.equity = opening
         counted_ms = event.midnight_at_ms or day_start_ms(event.at_ms)
-        if event.opening is not None and not event.at_midnight:
+        if not event.at_midnight:
             counted_ms = event.at_ms + 1  # ``opening`` includes all payments up to the read
         self.from_ms = counted_ms
         if opening <= 0:  # all equity was deposited since 00:00

@@ -13,11 +13,10 @@ from kamou.core.risk.denials import make_denial
 
 def state_allows_entries(c: ReviewContext) -> Denial | None:
     """Deny unless the trading state allows entries."""
-    if c.book.trading.state.entries_allowed:
+    trading = c.book.trading
+    if trading.state.entries_allowed:
         return None
-    return make_denial(
-        Deny.TRADING_HALTED, state=c.book.trading.state, reason=c.book.trading.reason or ""
-    )
+    return make_denial(Deny.TRADING_HALTED, state=trading.state, reason=trading.reason)
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
