@@ -211,7 +211,11 @@ class OrderManager(Actor[OrderMessage]):
             await self._executor.commit(event)
 
     async def _settle(self) -> None:
-        """Close flat trades, journal late figures, release permits, cancel orphan orders."""
+        """Journal results and corrections, release permits, cancel orphan orders.
+
+        In the state FLATTENING, ask the reconciler for an equity snapshot after results or
+        corrections.
+        """
         book = self._executor.book
         now = self.clock.now_ms()
         closures: list[Event] = [

@@ -80,7 +80,7 @@ def data() -> None:
     "sources", type=UserPath(exists=True), metavar="DIR|FILE...", nargs=-1, required=True
 )
 @click.option("--name", metavar="NAME", help="The dataset's name (default: the directory's name).")
-@click.option("--venue", metavar="VENUE", help="Only rows or files of this venue, of several.")
+@click.option("--venue", metavar="VENUE", help="Of several venues, import only this one.")
 @click.option(
     "--symbol",
     metavar="SYMBOL",
@@ -92,7 +92,7 @@ def data() -> None:
     "period_ms",
     metavar="PERIOD",
     callback=parse_bar_period,
-    help="Only bars of this period, such as 15m or 1h, of several.",
+    help="Of several periods of bars, import only this one, such as 15m or 1h.",
 )
 @click.option("--allow-gaps", is_flag=True, help="Store the dataset although bars are missing.")
 @click.option("--replace", is_flag=True, help="Replace a dataset of the same name.")

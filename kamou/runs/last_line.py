@@ -43,7 +43,7 @@ class LastLine:
         """Announce that a signal has asked the run to stop."""
         name = signal.Signals(number).name
         self._why = SIGNAL_NAMES.get(signal.Signals(number), name)
-        self.announce(f"stopping in order: {self._why}")
+        self.announce(f"an orderly stop begins: {self._why}")
 
     def announce_end(self, error: BaseException | None) -> None:
         """Announce why the run ended, and the positions and orders left at the exchange.

@@ -109,7 +109,8 @@ _RISK = (
        "further entries are denied, and a strategy that exceeds it alone is disabled",
        0, 1_000),
     _S("risk.cooldown_after_stop_s", "s",
-       "time after a stop-loss for which entries into its symbol are vetoed or denied", 0, 604_800),
+       "time after a stop-loss or a liquidation for which entries into its symbol are vetoed or "
+       "denied", 0, 604_800),
     _S("risk.messages_per_s", "messages per s",
        "maximum rate of messages to the venue, above which entries are denied; choose at most "
        "half of the venue's limit", 1, 1_000),
@@ -213,7 +214,8 @@ _MACHINE = (
     _S("demo.seed", "", "seed of the generated market; another seed gives another market", 0),
     _S("demo.symbols", "symbols", "number of perpetuals in the generated market", 2, 2_000),
     _S("demo.days", "days",
-       "length of the simulated trading before the start of a new demo", 0, 3_650),
+       "length of the simulated trading before the start of a new demo; a new replay trades the "
+       "last demo.days of its data", 0, 3_650),
     _S("demo.warmup_days", "days",
        "length of the generated market history before the first trading day", 0, 365),
     _S("demo.bar_s", "s", "length of the generated market's bars", 60, 3_600),
@@ -290,7 +292,8 @@ _MACHINE = (
        "time without a crash after which the wait before a restart is again "
        "supervision.backoff_base_ms", 1, 86_400),
     _S("supervision.handler_deadline_s", "s",
-       "maximum time of one message handler; a longer one counts as a crash of its actor",
+       "maximum time of one message handler, tick or last step of an actor; a longer one counts as "
+       "a crash of the actor",
        1, 3_600),
     _S("supervision.grace_s", "s",
        "maximum time of an orderly stop, after which the process ends at once", 1, 600),

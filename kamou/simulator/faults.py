@@ -184,7 +184,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         34,
         _F.SITE_TROUBLE,
-        "the public site crashes, hangs, uses too much memory, floods its output or does not start",
+        "the public site crashes, hangs, uses too much memory, floods its output, sends invalid or"
+        " too many heartbeats, or does not start",
         10,
         share=0.25,
     ),

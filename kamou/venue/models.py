@@ -192,7 +192,11 @@ class LiquidationModel:
     def price(
         self, instrument: Instrument, entry: Decimal, leverage: int, quantity: Decimal
     ) -> Decimal:
-        """Return the liquidation price, not rounded; 0 or less if there is none."""
+        """Return the liquidation price, not rounded; 0 or less if there is none.
+
+        Args:
+            quantity: contracts, negative for a short; only the sign counts.
+        """
         sign = Side.of(quantity).sign
         kept = 1 - sign * (instrument.maintenance_margin_rate + instrument.taker_fee)
         return entry * (1 - Decimal(sign) / leverage) / kept

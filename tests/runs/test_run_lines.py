@@ -240,7 +240,7 @@ def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataD
     last_line.announce_signal(15)
     last_line.announce_end(None)
     assert said == [
-        "stopping in order: SIGTERM",
+        "an orderly stop begins: SIGTERM",
         "stopped by SIGTERM; left at the exchange: 1 position with its stop; `kamou run` on the"
         " same data directory goes on from here",
     ]

@@ -238,7 +238,7 @@ def test_a_trade_that_closed_later_is_open_as_of_an_earlier_time(
     assert queries.query_open_trades(connection, as_of_ms=now_open.opened_at_ms - 1) == ()
 
 
-def test_an_adopted_short_is_an_open_trade_without_permit_and_signal(
+def test_a_sell_fill_of_a_stop_without_a_permit_is_listed_as_an_open_short_without_a_signal(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     adopted = attrs.evolve(

@@ -185,7 +185,7 @@ async def test_only_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     assert document["trade"]["exit_reason"] == "exit"
 
 
-async def test_the_month_in_which_a_record_begins_is_a_part_and_the_newest_is_so_far(
+async def test_the_month_in_which_a_record_begins_has_the_tag_part_and_the_newest_the_tag_so_far(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "months.sqlite3"

@@ -68,7 +68,11 @@ class FundingZ:
 
     @property
     def settlements(self) -> int:
-        """Settlements that ``read`` needs: the newest, the past ones, and for intervals."""
+        """Number of settlements that ``read`` needs.
+
+        They are the newest, ``past`` before it, and ``ROWS_BEFORE`` more for the interval of the
+        oldest one.
+        """
         return self.past + 1 + ROWS_BEFORE
 
     def read(self, times: Ints, rates: Floats) -> Floats:

@@ -285,6 +285,7 @@ class Panel:
 
         An observation less than ``INTEREST_PERIOD_MS`` after the newest row's first one only fills
         in values that the row lacks, so that frequent polls do not push old rows out of the window.
+        The row then counts as available at ``available_ms``.
 
         Raises:
             InvalidDataError: ``available_ms`` is before the time of the newest row.

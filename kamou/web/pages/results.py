@@ -1,4 +1,4 @@
-"""``/results`` and ``/results.json``: all figures and events of the record."""
+"""``/results`` and ``/results.json``: the record's figures and its newest events."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol
 
 @pytest.mark.parametrize("role", list(OrderRole))
 @pytest.mark.parametrize(("age_ms", "young"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
-def test_only_an_entry_or_an_exit_in_flight_explains_a_difference(
+def test_of_the_orders_in_flight_only_an_entry_or_an_exit_explains_a_difference(
     holding: Story, role: OrderRole, age_ms: int, young: bool
 ) -> None:
     holding.send(intent(role, PLAN, "new"), NEXT_MS - age_ms)
