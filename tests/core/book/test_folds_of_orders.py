@@ -6,8 +6,9 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.kinds import FillReason, FillSource
-from kamou.core.model import OrderRole, OrderStatus, Side
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, Side
 from kamou.core.risk.governor import review_reduction
 from kamou.core.risk.limits import RiskLimits
 from tests.core.trading_cases import (
@@ -351,3 +352,32 @@ def test_a_permit_whose_entry_ended_without_a_fill_no_longer_holds_its_symbol(st
     story.say(order_closed(story.send(intent(OrderRole.ENTRY, PLAN)), OrderStatus.CANCELED))
     assert story.book.permits.reservations  # not released yet
     assert "SYMBOL_HELD" not in denials_elsewhere(story, of=again)
+
+
+@pytest.mark.parametrize(("later_ms", "kept"), [(OVERLAP_MS - 1, 5), (OVERLAP_MS, 3)])
+def test_fills_without_a_trade_add_up_only_within_the_overlap(
+    story: Story, later_ms: int, kept: int
+) -> None:
+    story.fill(None, "2", "100", side=OrderSide.BUY)
+    story.fill(None, "3", "100", side=OrderSide.BUY, at_ms=NOON + later_ms)
+    assert story.book.trades.unassigned["SOLUSDT"].quantity == kept
+
+
+def test_a_fill_of_an_entry_from_before_an_adoption_opens_no_second_trade(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            trade_id="adopted",
+            symbol="SOLUSDT",
+            side=Side.LONG,
+            quantity=D(100),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D(97),
+        )
+    )
+    story.fill(entry, "40", "100", at_ms=NOON - 10_000)
+    assert story.book.trades.open["SOLUSDT"].trade_id == "adopted"
+    assert story.book.trades.position("SOLUSDT") == 100

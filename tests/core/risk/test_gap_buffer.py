@@ -213,7 +213,7 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
         parameters=TradingParameters(),
     )
     assert isinstance(denied, Denial)
-    assert denied.figures[-1].name == "gap_buffer"
+    assert [each.name for each in denied.figures] == ["stop", "entry", "gap", "gap_buffer"]
     assert denied.figures[-1].value.startswith("30 = max(0.25, p99 30 of 1 measured")
     verdict, _ = review_entry(review(story.book, two_percent(NOON)))
     assert isinstance(verdict, Denied)

@@ -32,6 +32,7 @@ from tests.core.trading_cases import (
     plan,
     quote,
     review,
+    venue_position,
 )
 
 
@@ -242,6 +243,14 @@ def test_a_second_entry_in_a_symbol_with_a_permit_or_a_position_is_denied(story:
     entry = story.send(intent(OrderRole.ENTRY, plan()))
     story.fill(entry, "100", "100")
     assert "trade=" in denied(story, other)["SYMBOL_HELD"]
+
+
+def test_a_position_of_no_contracts_in_the_venues_list_does_not_hold_its_symbol(
+    story: Story,
+) -> None:
+    positions = (venue_position("SOLUSDT", "0"),)
+    verdict, _ = review_entry(review(story.book, plan(), positions=positions))
+    assert isinstance(verdict, Approved)
 
 
 def test_an_entry_is_denied_while_a_stop_of_an_earlier_trade_rests(story: Story) -> None:
