@@ -45,6 +45,9 @@ class ReadQuotes:
     by_symbol: Mapping[str, Quote]
 
 
+NOT_READ = ReadQuotes(at_ms=0, by_symbol={})
+
+
 @attrs.define(kw_only=True, eq=False)
 class Entries:
     """The part of the order manager that plans entries and sends the permitted ones.
@@ -60,7 +63,7 @@ class Entries:
     _clock: Clock
     _settle: Callable[[], Awaitable[None]]
     _funding: FundingRates = attrs.field(init=False)
-    _read: ReadQuotes = attrs.field(init=False, factory=lambda: ReadQuotes(at_ms=0, by_symbol={}))
+    _read: ReadQuotes = attrs.field(init=False, default=NOT_READ)  # the newest of this pass
     _valued: tuple[int, Valuation] | None = attrs.field(init=False, default=None)  # with the seq
     # Signals that wait until the UTC day has opened.
     waiting: SignalsRefined | None = attrs.field(init=False, default=None)
@@ -108,10 +111,14 @@ class Entries:
     async def _enter_in_turn(self, message: SignalsRefined, recorder: DecisionRecorder) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.refresh()
+        self._read = NOT_READ
+        await self._quotes(())
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
-            valued = self._value(await self._quotes(()))
+            # A plan may have read newer ones. No others are read for a signal without headroom.
+            known, held = self._read.by_symbol, self._executor.book.trades.open
+            valued = self._value({symbol: known[symbol] for symbol in held if symbol in known})
             await self._enter(signal, valued, recorder)
 
     async def _enter(
