@@ -277,7 +277,10 @@ async def test_a_server_without_tls_is_never_asked_over_https() -> None:
     assert endpoint.bodies == []
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+@pytest.mark.skipif(
+    shutil.which("openssl") is None,
+    reason="needs openssl to make a certificate; Debian: apt-get install openssl",
+)
 async def test_a_certificate_that_nobody_signed_is_invalid_and_the_key_is_not_sent(
     tmp_path: Path,
 ) -> None:
