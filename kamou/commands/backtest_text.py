@@ -14,7 +14,7 @@ from kamou.commands.figures import (
     span_text,
 )
 from kamou.commands.printing import TROUBLE, format_time
-from kamou.commands.text_layout import align_columns, count_cells, wrap
+from kamou.commands.text_layout import align_columns, fit_line
 from kamou.core.kinds import Tier
 from kamou.core.record.backtest_document import (
     BacktestReport,
@@ -60,17 +60,9 @@ def report_lines(result: BacktestReport, width: int) -> list[str]:
     )
     lines: list[str] = []
     for section in sections:
-        found = [line for text in section for line in _fit(text, width)]
+        found = [line for text in section for line in fit_line(text, width)]
         lines += ["", *found] if lines and found else found
     return lines
-
-
-def _fit(line: str, width: int) -> list[str]:
-    """Return the line in lines of the width; a line that fits, or a word, stays whole."""
-    if count_cells(line) <= width:
-        return [line]
-    hang = " " * (len(line) - len(line.lstrip(" ")) + 2)
-    return wrap(line, width, hang=hang, break_words=False)
 
 
 def _head(result: BacktestReport) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 
 from kamou.commands.options import UserPath, json_option
 from kamou.commands.printing import TROUBLE, format_time, output_size, print_json, print_lines
-from kamou.commands.text_layout import align_columns, wrap
+from kamou.commands.text_layout import align_columns, fit_line
 from kamou.errors import InvalidDataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def compare(before: Path, after: Path, as_json: bool) -> None:
         print_json(found)
         return
     print_lines(
-        line for text in _comparison_lines(found, *reports) for line in _fit(text, output_size()[0])
+        line
+        for text in _comparison_lines(found, *reports)
+        for line in fit_line(text, output_size()[0])
     )
 
 
@@ -65,10 +67,6 @@ def read_report(path: Path) -> BacktestReport:
             f"{path} is not a report of a backtest: {error}; name a file of"
             " `kamou backtest --json FILE`"
         ) from error
-
-
-def _fit(line: str, width: int) -> list[str]:
-    return [line] if len(line) <= width else wrap(line, width, hang="    ", break_words=False)
 
 
 def _comparison_lines(

@@ -13,7 +13,7 @@ import click
 
 from kamou.commands.options import UserPath, json_option
 from kamou.commands.printing import format_time, output_size, print_json, print_lines
-from kamou.commands.text_layout import align_columns, wrap
+from kamou.commands.text_layout import align_columns, fit_line
 
 if TYPE_CHECKING:
     from kamou.core.record.promotion import GateEvaluation, GateTerms
@@ -87,6 +87,16 @@ def check_m0(ctx: click.Context, parameter: click.Parameter, value: float) -> fl
     return value
 
 
+m0_option = click.option(
+    "--m0",
+    type=float,
+    default=0.05,
+    show_default=True,
+    callback=check_m0,
+    help="Mean R of a block that counts as no edge, 0 to 0.15.",
+)
+
+
 @click.group()
 def gate() -> None:
     """Show what the promotion gate decides."""
@@ -116,14 +126,7 @@ def gate() -> None:
     metavar="TIME",
     help="Only trades that opened before TIME.",
 )
-@click.option(
-    "--m0",
-    type=float,
-    default=0.05,
-    show_default=True,
-    callback=check_m0,
-    help="Mean R of a block that counts as no edge, 0 to 0.15.",
-)
+@m0_option
 @click.option(
     "--attempt",
     type=click.IntRange(1, ATTEMPT_MAX),
@@ -159,11 +162,7 @@ def evaluate(
         print_json({**document, "strategies": [attrs.asdict(each) for each in found]})
         return
     width = output_size()[0]
-    print_lines(part for line in _lines(found, terms) for part in _fit(line, width))
-
-
-def _fit(line: str, width: int) -> list[str]:
-    return [line] if len(line) <= width else wrap(line, width, hang="    ", break_words=False)
+    print_lines(part for line in _lines(found, terms) for part in fit_line(line, width))
 
 
 def _lines(found: tuple[GateEvaluation, ...], terms: GateTerms) -> Iterator[str]:

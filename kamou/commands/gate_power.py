@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from kamou.commands.gate import check_m0
+from kamou.commands.gate import m0_option
 from kamou.commands.options import json_option
 from kamou.commands.printing import print_json, print_line, print_text_table
 
@@ -53,14 +53,7 @@ def check_edges(
     help="Simulated strategies for each figure.",
 )
 @seed_option
-@click.option(
-    "--m0",
-    type=float,
-    default=0.05,
-    show_default=True,
-    callback=check_m0,
-    help="Mean R of a block that counts as no edge, 0 to 0.15.",
-)
+@m0_option
 @click.option(
     "--edge",
     "edges",

@@ -59,6 +59,14 @@ def wrap(text: str, width: int, *, hang: str = "  ", break_words: bool = True) -
     return [*lines, line]
 
 
+def fit_line(line: str, width: int) -> list[str]:
+    """Return the line in lines of the width; a line that fits, or a word, stays whole."""
+    if count_cells(line) <= width:
+        return [line]
+    hang = " " * (len(line) - len(line.lstrip(" ")) + 2)
+    return wrap(line, width, hang=hang, break_words=False)
+
+
 def flow(pieces: Iterable[str], width: int, *, indent: str = "  ") -> list[str]:
     """Return the pieces in lines, as many per line as fit; wrap a longer piece."""
     lines: list[str] = []

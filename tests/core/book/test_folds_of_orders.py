@@ -26,6 +26,16 @@ from tests.core.trading_cases import (
 )
 
 PLAN = plan()
+ADOPTED = e.PositionAdopted(
+    at_ms=NOON,
+    trade_id="adopted",
+    symbol="SOLUSDT",
+    side=Side.LONG,
+    quantity=D(100),
+    contract_size=D("0.1"),
+    entry_price=D(100),
+    stop_price=D(97),
+)
 
 
 def test_events_of_an_order_that_the_book_does_not_have_change_nothing(story: Story) -> None:
@@ -193,18 +203,7 @@ def test_a_review_without_a_quote_has_the_exposure_of_open_positions(story: Stor
 def test_a_fill_is_part_of_an_adoption_only_if_it_is_more_than_five_seconds_older(
     story: Story, ms: int, counted: bool
 ) -> None:
-    story.say(
-        e.PositionAdopted(
-            at_ms=NOON,
-            trade_id="t",
-            symbol="SOLUSDT",
-            side=Side.LONG,
-            quantity=D(100),
-            contract_size=D("0.1"),
-            entry_price=D(100),
-            stop_price=D(97),
-        )
-    )
+    story.say(ADOPTED)
     story.fill(None, "40", "97", at_ms=NOON - ms)
     assert story.book.trades.position("SOLUSDT") == (60 if counted else 100)
     assert story.book.trades.unassigned == {}, (
@@ -366,18 +365,7 @@ def test_fills_without_a_trade_add_up_only_within_the_overlap(
 def test_a_fill_of_an_entry_from_before_an_adoption_opens_no_second_trade(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
-    story.say(
-        e.PositionAdopted(
-            at_ms=NOON,
-            trade_id="adopted",
-            symbol="SOLUSDT",
-            side=Side.LONG,
-            quantity=D(100),
-            contract_size=D("0.1"),
-            entry_price=D(100),
-            stop_price=D(97),
-        )
-    )
+    story.say(ADOPTED)
     story.fill(entry, "40", "100", at_ms=NOON - 10_000)
     assert story.book.trades.open["SOLUSDT"].trade_id == "adopted"
     assert story.book.trades.position("SOLUSDT") == 100
