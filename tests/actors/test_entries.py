@@ -1,4 +1,4 @@
-"""Quotes of the order manager's entries: how often they are read, and which of them count."""
+"""Quotes and values of the order manager's entries: when they are read, and when used again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
 from kamou.clock import SimulatedClock
 from kamou.core.book.candidate_events import EntriesDenied
+from kamou.core.book.decision_events import EntriesDecided
 from kamou.core.day import DAY_MS
 from kamou.core.market.bars import Series
-from kamou.core.model import Quote
+from kamou.core.model import Candidate, OrderSide, Quote
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.errors import UnreachableError
@@ -31,13 +32,18 @@ FULL = TradingParameters(limits=attrs.evolve(RiskLimits(), notional_total_max=D(
 
 
 class SlowVenue:
-    """A venue whose reads take ``READ_MS``; ``mark`` is the mark price, or None: no answer."""
+    """A venue whose reads take ``read_ms``; ``mark`` is the mark price, or None: no answer.
+
+    Equal quotes are the same object, as those of the embedded venue are.
+    """
 
     capabilities = SimpleNamespace(attached_stop=True)
 
     def __init__(self, clock: SimulatedClock) -> None:
         self._clock = clock
         self.mark: str | None = "101"
+        self.read_ms = READ_MS
+        self._made: dict[tuple[str, str], Quote] = {}
         self.reads: list[tuple[str, ...]] = []
 
     async def funding_rates(self, _since_ms: int, _until_ms: int) -> Series:
@@ -45,43 +51,54 @@ class SlowVenue:
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         self.reads.append(symbols)
-        await self._clock.sleep_until(self._clock.now_ms() + READ_MS)
+        await self._clock.sleep_until(self._clock.now_ms() + self.read_ms)
         if self.mark is None:
             raise UnreachableError("no quotes now")
-        return {s: attrs.evolve(quote(s), mark=D(self.mark)) for s in symbols}
+        for symbol in symbols:
+            made = attrs.evolve(quote(symbol), mark=D(self.mark))
+            self._made.setdefault((symbol, self.mark), made)
+        return {symbol: self._made[symbol, self.mark] for symbol in symbols}
 
 
 @attrs.define
 class Pass:
-    """Entries over a book with one open position and no headroom, and what they said."""
+    """Entries over a book with one open position, and the events that they journalled."""
 
     entries: Entries
     venue: SlowVenue
+    story: Story
     said: list[object]
 
     async def take(self, *symbols: str) -> list[str]:
         """Return the headroom in the denial of each candidate."""
-        self.said.clear()
-        signals = tuple(
-            RefinedSignal(candidate=candidate(s), size_multiplier=D(1)) for s in symbols
-        )
-        await self.entries.take(
-            SignalsRefined(
-                cause_id="cycle:1",
-                expires_at_ms=NOON + DAY_MS,
-                cycle_at_ms=NOON,
-                signals=signals,
-            )
-        )
-        (event,) = self.said
+        (event,) = await self.send(*map(candidate, symbols))
         assert isinstance(event, EntriesDenied)
         denials = [denial for entry in event.entries for denial in entry.denials]
         assert {denial.code for denial in denials} == {"RISK_HEADROOM_EXHAUSTED"}
         return [f.value for denial in denials for f in denial.figures if f.name == "left"]
 
+    async def send(self, *candidates: Candidate) -> list[object]:
+        """Send the candidates in one message and return the journal's new events."""
+        self.said.clear()
+        await self.entries.take(
+            SignalsRefined(
+                cause_id="cycle:1",
+                expires_at_ms=NOON + DAY_MS,
+                cycle_at_ms=NOON,
+                signals=tuple(
+                    RefinedSignal(candidate=each, size_multiplier=D(1)) for each in candidates
+                ),
+            )
+        )
+        return list(self.said)
+
 
 @pytest.fixture
 def full() -> Pass:
+    return make_pass(FULL)
+
+
+def make_pass(parameters: TradingParameters) -> Pass:
     story = Story()
     story.ready()
     story.open(plan())
@@ -94,11 +111,11 @@ def full() -> Pass:
         executor=cast(OrderExecutor, executor),
         protector=cast(Protector, None),
         gate=live,
-        parameters=FULL,
+        parameters=parameters,
         clock=clock,
         settle=trio.lowlevel.checkpoint,
     )
-    return Pass(entries, venue, said)
+    return Pass(entries, venue, story, said)
 
 
 async def test_a_pass_over_candidates_without_headroom_reads_quotes_once(
@@ -114,3 +131,37 @@ async def test_a_pass_without_quotes_counts_entry_prices_and_no_quotes_of_an_ear
     assert await full.take("BTCUSDT") == ["0.00"]  # 1,010 at the mark
     full.venue.mark = None
     assert await full.take("BTCUSDT") == ["0.94"]  # 1,000 at the entry price
+
+
+async def test_a_book_that_changed_within_an_instant_is_valued_again(
+    autojump_clock: object, full: Pass
+) -> None:
+    full.venue.mark, full.venue.read_ms = "100", 0
+    assert await full.take("BTCUSDT") == ["0.94"]
+    full.story.fill(None, "100", "100", side=OrderSide.BUY)
+    assert await full.take("BTCUSDT") == ["0.00"]
+
+
+async def test_other_quotes_of_the_same_instant_are_valued_again(
+    autojump_clock: object, full: Pass
+) -> None:
+    full.venue.read_ms = 0
+    assert await full.take("BTCUSDT") == ["0.00"]
+    full.venue.mark = "100"
+    assert await full.take("BTCUSDT") == ["0.94"]
+
+
+async def test_each_plan_is_made_at_the_time_of_its_own_read(autojump_clock: object) -> None:
+    """The stops are beyond the liquidation price, so each candidate is planned and denied."""
+    entries = make_pass(TradingParameters())
+    entries.venue.mark = "100"
+    far = [attrs.evolve(candidate(s), stop_distance=60.0) for s in ("BTCUSDT", "ETHUSDT")]
+    denied, decided = await entries.send(*far)
+    assert isinstance(denied, EntriesDenied)
+    assert isinstance(decided, EntriesDecided)
+    assert [each.at_ms - NOON for each in decided.decisions] == [2 * READ_MS, 3 * READ_MS]
+    assert entries.venue.reads == [
+        ("SOLUSDT",),
+        ("BTCUSDT", "SOLUSDT"),
+        ("ETHUSDT", "SOLUSDT"),
+    ]
