@@ -71,6 +71,7 @@ def completion(text: object, form: AnswerForm = AnswerForm.JSON_SCHEMA, **change
     document = {
         "id": "x",
         "object": "chat.completion",
+        "created": 1_767_268_800,
         "model": MODEL,
         "choices": [choice],
         "usage": {"prompt_tokens": 400, "completion_tokens": 30, "total_tokens": 430},

@@ -34,9 +34,26 @@ def read_gate_file(path: Path) -> tuple[ResultOfTrade, ...]:
     Raises:
         InvalidDataError: the file cannot be read, has no trade, or a line is wrong.
     """
+    trades = [trade for trade, _, _ in read_trade_lines(path)]
+    trades.sort(key=lambda each: (each.opened_at_ms, each.closed_at_ms, each.strategy, each.symbol))
+    return tuple(trades)
+
+
+def read_trade_lines(
+    path: Path, further: tuple[str, ...] = ()
+) -> tuple[tuple[ResultOfTrade, str, Mapping[str, str]], ...]:
+    """Return each line's trade, its place for messages, and its cells by column.
+
+    Args:
+        path: a CSV file; its first line names ``COLUMNS`` and ``further``, in any order.
+        further: columns that the caller reads; their cells may be blank.
+
+    Raises:
+        InvalidDataError: the file cannot be read, has no trade, or a line is wrong.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            trades = list(_read_lines(path, file))
+            trades = tuple(_read_lines(path, file, further))
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
     except OSError as error:
@@ -45,11 +62,13 @@ def read_gate_file(path: Path) -> tuple[ResultOfTrade, ...]:
         ) from error
     if not trades:
         raise InvalidDataError(f"{path} has no trades; expected one line for each closed trade")
-    trades.sort(key=lambda each: (each.opened_at_ms, each.closed_at_ms, each.strategy, each.symbol))
-    return tuple(trades)
+    return trades
 
 
-def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
+def _read_lines(
+    path: Path, file: TextIO, further: tuple[str, ...]
+) -> Iterator[tuple[ResultOfTrade, str, Mapping[str, str]]]:
+    columns = (*COLUMNS, *further)
     rows = csv.reader(_bounded(path, file), strict=True)
     line_of: dict[tuple[str, str, int], int] = {}
     place: dict[str, int] | None = None
@@ -67,13 +86,14 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
             continue  # an empty line
         cells = [cell.strip() for cell in row]
         if place is None:
-            place = _place_columns(path, cells)
+            place = _place_columns(path, cells, columns)
             continue
         if len(cells) < len(place) or max(place.values()) >= len(cells):
             raise InvalidDataError(
                 f"{path}: line {line} has {len(cells)} values, too few for the columns of line 1"
             )
-        trade = _read_trade(f"{path}: line {line}", {name: cells[at] for name, at in place.items()})
+        where, named = f"{path}: line {line}", {name: cells[at] for name, at in place.items()}
+        trade = _read_trade(where, named)
         key = (trade.strategy, trade.symbol, trade.closed_at_ms)
         if key in line_of:
             raise InvalidDataError(
@@ -81,9 +101,9 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[ResultOfTrade]:
                 f" closed {show_text(trade.symbol)} at {trade.closed_at_ms} twice; delete one"
             )
         line_of[key] = line
-        yield trade
+        yield trade, where, named
     if place is None:
-        raise InvalidDataError(f"{path} is empty; its first line must be {','.join(COLUMNS)}")
+        raise InvalidDataError(f"{path} is empty; its first line must be {','.join(columns)}")
 
 
 def _bounded(path: Path, file: TextIO) -> Iterator[str]:
@@ -105,27 +125,27 @@ def _bounded(path: Path, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _place_columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Return the index of each of ``COLUMNS``.
+def _place_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> dict[str, int]:
+    """Return the index of each of ``columns``.
 
     Raises:
         InvalidDataError: a column is missing or stands twice.
     """
     names = [name.lower() for name in header]
-    missing = [name for name in COLUMNS if name not in names]
-    twice = sorted({name for name in COLUMNS if names.count(name) > 1})
+    missing = [name for name in columns if name not in names]
+    twice = sorted({name for name in columns if names.count(name) > 1})
     if missing or twice:
         what = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(twice)} twice"
         raise InvalidDataError(
-            f"{path}: line 1 {what}; its first line must be {','.join(COLUMNS)}, not"
+            f"{path}: line 1 {what}; its first line must be {','.join(columns)}, not"
             f" {show_text(','.join(header))}"
         )
-    return {name: names.index(name) for name in COLUMNS}
+    return {name: names.index(name) for name in columns}
 
 
 def _read_trade(where: str, cells: Mapping[str, str]) -> ResultOfTrade:
-    for name, cell in cells.items():
-        if not cell:
+    for name in COLUMNS:
+        if not cells[name]:
             raise InvalidDataError(f"{where}: {name} is blank; a closed trade has every value")
     for name in ("strategy", "symbol"):
         if len(cells[name]) > CELL_CHARS_MAX:

@@ -213,7 +213,7 @@ def test_without_json_an_error_prints_nothing_on_standard_output(cli: Cli) -> No
     assert cli("why")[1] == ""
 
 
-GROUPS = [("kamou",)] + [("kamou", name) for name in ("gate", "data", "strategy", "db")]
+GROUPS = [("kamou",)] + [("kamou", name) for name in ("gate", "refiner", "data", "strategy", "db")]
 
 
 def test_the_list_of_command_groups_is_complete() -> None:

@@ -1,0 +1,76 @@
+"""``kamou refiner``: what the verdicts of the refiner (T3) are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from kamou.commands.gate_power import seed_option
+from kamou.commands.options import UserPath, json_option
+from kamou.commands.printing import print_json, print_line, print_text_table
+
+if TYPE_CHECKING:
+    from kamou.core.record.refiner_value import RefinerValue
+
+
+@click.group()
+def refiner() -> None:
+    """Show what the refiner's verdicts are worth."""
+
+
+@refiner.command()
+@click.argument("file", type=UserPath(dir_okay=False), metavar="FILE.csv")
+@seed_option
+@json_option
+def value(file: Path, seed: int, as_json: bool) -> None:
+    """Measure the verdicts on closed shadow trades.
+
+    FILE.csv has the columns of `kamou gate evaluate` and also verdict (approve, refuse or shrink;
+    other lines are left out), score, p_win_pct and cost_usd. The last two may be blank.
+    """
+    from kamou.core.record.refiner_value import measure_refiner_value
+    from kamou.store.verdict_file import read_verdict_file
+
+    found = measure_refiner_value(read_verdict_file(file), seed)
+    if as_json:
+        print_json({"seed": seed, **attrs.asdict(found)})
+        return
+    print_line(f"{found.n} closed shadow trades with a verdict, opened on {found.days} days")
+    arms = [
+        [str(each.verdict), str(each.n), _show(each.mean_r), _show(each.deviation_r)]
+        for each in found.arms
+    ]
+    print_text_table("R by verdict", ("verdict", "trades", "mean R", "deviation"), arms)
+    print_text_table("value", ("figure", "value"), list(_value_rows(found)))
+
+
+def _value_rows(found: RefinerValue) -> Iterator[list[str]]:
+    from kamou.core.record.refiner_value import POWER, SIGNIFICANCE
+
+    yield ["uplift: mean R approved - refused", _show(found.uplift_r)]
+    if found.p_value is not None and found.placebo_r is not None:
+        how = "all" if found.counted_all else "drawn"
+        yield [
+            f"p-value, verdicts exchanged within days ({found.arrangements:,} {how})",
+            f"{found.p_value:.4g}",
+        ]
+        low, high = found.placebo_r
+        yield ["uplift of a random veto, 5 % to 95 %", f"{low:+.4f} to {high:+.4f}"]
+        yield ["uplift if refused by score", _show(found.score_uplift_r)]
+    yield [
+        f"Brier score ({found.p_wins} stated probabilities)",
+        "none" if found.brier is None else f"{found.brier:.4f}",
+    ]
+    yield ["Brier skill over the share of gains", _show(found.brier_skill)]
+    yield ["cost of the calls", f"{found.cost_usd:f} USD"]
+    test = f"one-sided {SIGNIFICANCE:.0%}, power {POWER:.0%}"
+    for effect, trades in found.trades_per_arm or ():
+        yield [f"trades per arm to show {effect:g} R ({test})", f"{trades:,}"]
+
+
+def _show(number: float | None) -> str:
+    return "none" if number is None else f"{number:+.4f}"
