@@ -66,6 +66,7 @@ class FaultName(StrEnum):
     NARROW_NOTIONAL = "narrow_notional"
     NARROW_MARGIN = "narrow_margin"
     NARROW_COUNTS = "narrow_counts"
+    REFINER_TROUBLE = "refiner_trouble"
 
 
 @attrs.frozen
@@ -214,8 +215,15 @@ FAULTS: tuple[Fault, ...] = (
         "the limits on entries per hour and day are so low that they bind",
         share=0.08,
     ),
+    Fault(
+        43,
+        _F.REFINER_TROUBLE,
+        "a language model judges candidates; it refuses, shrinks, is slow, fails or never answers,"
+        " and its budget is small",
+        share=0.15,
+    ),
 )
-"""All faults. None is of a language model, because no simulated part calls one."""
+"""All faults."""
 
 REPORTED_AT_ONCE = frozenset({_F.EXTERNAL_CANCEL, _F.STOPS_REJECTED, _F.TIGHT_LIMITS})
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
@@ -224,6 +232,7 @@ BLIND = (_F.DISCONNECT, _F.MAINTENANCE, _F.RATE_LIMIT_AND_BAN, _F.DISK_FULL, _F.
 """While one of these lasts, no process can place a stop, or none can learn of a change."""
 
 SWARM_STREAM = 100  # random stream of the choice of faults
+REFINER_STREAM = 102  # random stream of the refiner's settings
 SIMULATION_STREAM = 101  # random stream of attached orders or none, and of the time between runs
 
 FAULT_NAMES = tuple(FaultName)

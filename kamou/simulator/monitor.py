@@ -10,10 +10,10 @@ from decimal import Decimal
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Intent, OrderRole, TradingState
-from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_kamou_id
 from kamou.messages.codec import encode
 from kamou.runtime.supervision import ChildExit, ExitKind
+from kamou.settings.config import Settings
 from kamou.simulator.binding_limits import binding_limits, is_bound_by_risk
 from kamou.simulator.crash_injection import InjectedCrashError
 from kamou.simulator.invariants.agreement import find_differences
@@ -36,6 +36,7 @@ from kamou.simulator.invariants.venue_records import (
     make_limit_checker,
     reopen_day,
 )
+from kamou.simulator.invariants.verdicts import RefinerVerdicts
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
 from kamou.venue.checker import ExcusedTime
@@ -57,7 +58,7 @@ class Monitor:
     """The invariants and the coverage of one simulation, over all of its processes."""
 
     def __init__(
-        self, *, engine: Engine, limits: RiskLimits, excused_ms: ExcusedTime, trace: Trace
+        self, *, engine: Engine, settings: Settings, excused_ms: ExcusedTime, trace: Trace
     ) -> None:
         self.engine = engine
         self.trace = trace
@@ -67,6 +68,7 @@ class Monitor:
         self.bound_by_risk = 0  # permits whose size a risk limit decided
         self.on_grant: Callable[[], None] = lambda: None  # called at the next permit
         self.stalls: list[tuple[int, int]] = []  # (from, to) in ms of slow requests and commits
+        limits = settings.risk
         outside = OutsideChanges(excused_ms, age_max_ms=limits.account_age_max_s * 1000)
         self._observed = seen = Observed(
             engine=engine, limits=limits, excused_ms=excused_ms, outside=outside
@@ -77,6 +79,7 @@ class Monitor:
         self._checker = SimulatedChecker(seen)
         self._portfolio = self._checker.portfolio = make_limit_checker(seen, report)
         self._promised_risk = PromisedRisk(seen, report)
+        self._verdicts = RefinerVerdicts(observed=seen, report=report, refiner=settings.refiner)
         self.inputs = EntryInputs(seen, report)
         self._size = PositionSize(seen, report)
         self._committed = CommittedEvents(report)
@@ -126,11 +129,13 @@ class Monitor:
         self._observed.fold_event(event)
         self._order_ids.record_event(event)
         self._promised_risk.record_event(event)
+        self._verdicts.record_event(event)
         match event:
             case e.PermitGranted():
                 self.bound_by_risk += is_bound_by_risk(event.plan)
                 self._permits.check_grant(event)
                 self._promised_risk.check_grant(event)
+                self._verdicts.check_grant(event)
                 self.on_grant()
             case e.DayOpened():
                 self._day_loss.open_day(event)
@@ -158,6 +163,7 @@ class Monitor:
         book = PositionBook()
         book.apply_all((each.seq, each.event) for each in events)
         self._committed.restore(events[-1].seq, events[-1].event)
+        self._verdicts.restore_journal(each.event for each in events)
         self._observed.restore_book(book)
         for invariant in (self._promised_risk, self.halts, self._day_loss, self._time_limits):
             invariant.restore_book(book)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import attrs
 
 from kamou.core.kinds import RunMode, SizeLimit
+from kamou.core.refiner_codes import RefinerMode, WithoutAnswer
 from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
+from kamou.runtime.determinism import make_random_stream
 from kamou.settings.config import CycleSettings, Settings
+from kamou.settings.refiner import RefinerSettings
 from kamou.settings.strategies import StrategySettings
 from kamou.simulator.binding_limits import EntryCount
-from kamou.simulator.faults import FaultName
+from kamou.simulator.faults import REFINER_STREAM, FaultName
 
 SETTINGS = Settings(
     mode=RunMode.BACKTEST,
@@ -75,6 +79,25 @@ def tighten_limits(settings: Settings) -> Settings:
     return attrs.evolve(settings, risk=risk)
 
 
+MODEL = "simulated"
+MODEL_BUDGET_USD = Decimal("0.6")  # a day, some 30 calls, so that it ends within an hour
+MODEL_DEADLINE_S = 8
+
+
+def require_refiner(settings: Settings, draw: Random) -> Settings:
+    """Return the settings with a refiner whose verdicts apply, or that only advises."""
+    refiner = RefinerSettings(
+        mode=RefinerMode.ADVISORY if draw.random() < 0.2 else RefinerMode.REQUIRED,
+        without_answer=WithoutAnswer.PASS if draw.random() < 0.3 else WithoutAnswer.REFUSE,
+        url="https://model.invalid/v1",
+        model=MODEL,
+        budget_usd_per_day=MODEL_BUDGET_USD,
+        deadline_s=MODEL_DEADLINE_S,
+        concurrency=2,
+    )
+    return attrs.evolve(settings, refiner=refiner)
+
+
 _F = FaultName
 
 NARROW: dict[FaultName, tuple[tuple[str, Any], ...]] = {
@@ -107,6 +130,15 @@ def narrow_limits(settings: Settings, faults: frozenset[FaultName]) -> Settings:
     """Return the settings with the limits that ``faults`` narrow."""
     changes = {key: value for name in NARROW if name in faults for key, value in NARROW[name]}
     return attrs.evolve(settings, risk=attrs.evolve(settings.risk, **changes))
+
+
+def apply_faults(settings: Settings, faults: frozenset[FaultName], seed: int) -> Settings:
+    """Return the settings of a seed's simulation with the changes of ``faults``."""
+    if _F.TIGHT_LIMITS in faults:
+        settings = tighten_limits(settings)
+    if _F.REFINER_TROUBLE in faults:
+        settings = require_refiner(settings, make_random_stream(seed, REFINER_STREAM))
+    return narrow_limits(settings, faults)
 
 
 def reconfigure_settings(settings: Settings, draw: float) -> Settings:

@@ -52,10 +52,10 @@ from kamou.simulator.settings import (
     BINDS,
     NARROW,
     SETTINGS,
-    narrow_limits,
+    apply_faults,
     reconfigure_settings,
-    tighten_limits,
 )
+from kamou.simulator.simulated_model import SimulatedModel
 from kamou.simulator.simulated_process import (
     SYNCHRONOUS_FULL,
     CrashSchedule,
@@ -94,9 +94,7 @@ class Simulation:
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
-        if FaultName.TIGHT_LIMITS in scenario.on:
-            settings = tighten_limits(settings)
-        self.settings = settings = narrow_limits(settings, scenario.on)
+        self.settings = settings = apply_faults(settings, scenario.on, seed)
         self.start_ms = NOON_MS
         if FaultName.DAY_END in scenario.on:  # half-way
             half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
@@ -128,7 +126,7 @@ class Simulation:
         self.account_changes = AccountChanges(self.venue, self.engine, self.market, self.chaos)
         self.trace = Trace(keep=scenario.keep_trace)
         self.monitor = Monitor(
-            engine=self.engine, limits=settings.risk, excused_ms=self._excused_ms, trace=self.trace
+            engine=self.engine, settings=settings, excused_ms=self._excused_ms, trace=self.trace
         )
         self.steps = self.processes = 0
         self.kills = self._drawn_kills()
@@ -346,6 +344,7 @@ class SimulatedRun:
                 salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
                 step_ms=simulation.market.step_ms,
+                ask_model=SimulatedModel(chaos=simulation.chaos, clock=self.clock).ask,
             )
         )
         operator = SimulatedOperator(

@@ -60,6 +60,8 @@ class HardRule(StrEnum):
     ESCAPED = "ESCAPED"
     STUCK = "STUCK"
     SITE = "SITE"  # 13
+    VERDICT = "VERDICT"  # 14
+    BUDGET = "BUDGET"
     OVERDUE = "OVERDUE"
 
 

@@ -62,7 +62,8 @@ def table() -> tuple[Mutant, ...]:
     from tests.simulation.mutants_of_limits import LIMITS
     from tests.simulation.mutants_of_money import MONEY
     from tests.simulation.mutants_of_orders import ORDERS
+    from tests.simulation.mutants_of_the_refiner import REFINER
     from tests.simulation.mutants_of_the_reviewer import REVIEWER
     from tests.simulation.mutants_of_the_site import SITE
 
-    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *DECISIONS, *FOR_TESTS)
+    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *REFINER, *DECISIONS, *FOR_TESTS)

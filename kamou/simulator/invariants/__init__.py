@@ -17,6 +17,7 @@ events, sent orders, records of the venue's audit log, exits of actors and the e
 11. ``crashes``.
 12. ``activity``.
 13. ``site_record``; ``site_faults`` checks that the site serves again.
+14. ``verdicts``.
 
 ``time_limits`` has no number. ``observed`` has the state that several invariants read, and
 ``outside_changes`` has the changes that the system cannot know yet.
