@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -27,6 +28,7 @@ from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
+from kamou.runs.scripted_refiner import plan_script
 from kamou.runs.session import REPLAYED, SessionFiles, open_session, salt_key
 from kamou.runtime.heap import rare_collections
 from kamou.runtime.leveled_lines import Progress
@@ -73,7 +75,9 @@ class MarketBinding:
         if kind != GENERATED:
             return given
         pairs = dict(part.partition("=")[::2] for part in text.split(","))
-        known = {key: int(pairs[key]) for key in MARKET_KEYS if pairs.get(key, "").isdecimal()}
+        known: dict[str, Any] = {
+            key: int(pairs[key]) for key in MARKET_KEYS if pairs.get(key, "").isdecimal()
+        }
         return attrs.evolve(given, **known)
 
 
@@ -259,6 +263,7 @@ class FastForward:
 
     async def _main(self) -> bool:
         settings = fit_cycle(self.settings, self.source.step_ms)
+        scripted, ask_script = plan_script(settings, self.source)
         clock = SimulatedClock(start_ms=self.start_ms)
         stop_asked = trio.Event()
         latch = HaltLatch(self.data_dir.latch)
@@ -287,7 +292,7 @@ class FastForward:
                 session.writer.append([began])
             tree = compose(
                 SystemInputs(
-                    settings=settings,
+                    settings=scripted,
                     clock=clock,
                     port=session.port(settings, adapter=REPLAYED),
                     market=self.source,
@@ -299,6 +304,7 @@ class FastForward:
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,
                     on_strategy_failed=self.on_strategy_failed,
+                    ask_model=ask_script,
                 ),
                 on_cycle=on_cycle,
             )

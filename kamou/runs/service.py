@@ -38,6 +38,7 @@ from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.refiner_model import open_model
 from kamou.runs.running import running
+from kamou.runs.scripted_refiner import plan_script
 from kamou.runs.session import Session, SessionFiles, open_session, open_session_in_thread, salt_key
 from kamou.runs.strategy_failures import StrategyFailures
 from kamou.runs.takeover import take_over
@@ -283,9 +284,10 @@ class Service:
         ):
             latch = HaltLatch(self.data_dir.latch)
             self._take_over(session, latch, past)
+            scripted, ask_script = plan_script(settings, source)
             tree = compose(
                 SystemInputs(
-                    settings=settings,
+                    settings=scripted,
                     clock=clock,
                     port=session.port(settings, runner=make_thread_runner()),
                     market=source,
@@ -299,7 +301,7 @@ class Service:
                     on_reconciled=current_run.set_reconciled,
                     on_strategy_failed=current_run.failures.record,
                     step_ms=MARKET_TICK_MS,
-                    ask_model=ask_model,
+                    ask_model=ask_model or ask_script,
                     keep_detail=True,
                 )
             )

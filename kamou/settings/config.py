@@ -70,6 +70,7 @@ class DemoSettings:
     days: int = 120  # of simulated trading before the start of a new demo
     warmup_days: int = 35  # of market history before the first trading day
     bar_s: int = 300
+    scripted_refiner: bool = True
 
 
 @attrs.frozen(kw_only=True)

@@ -219,6 +219,9 @@ _MACHINE = (
     _S("demo.warmup_days", "days",
        "length of the generated market history before the first trading day", 0, 365),
     _S("demo.bar_s", "s", "length of the generated market's bars", 60, 3_600),
+    _S("demo.scripted_refiner", "",
+       "switch for a script in place of a language model in a demo on the generated market: it "
+       "only advises, with a small planted skill, and only while refiner.mode is off"),
     _S("web.host", "", "address of the public listener", decides=False),
     _S("web.port", "", "port of the public listener; 0: any free port", 0, 65_535, decides=False),
     _S("web.operator_host", "", "address of the operator listener", decides=False),
