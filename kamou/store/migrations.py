@@ -121,6 +121,20 @@ _DECISIONS = (
         released_at_ms INTEGER, release_reason TEXT) STRICT""",
 )
 
+_SHADOWS = (
+    """CREATE TABLE shadow_trade (
+        shadow_id TEXT PRIMARY KEY, strategy TEXT NOT NULL, symbol TEXT NOT NULL,
+        side TEXT NOT NULL, score REAL NOT NULL, verdict TEXT NOT NULL,
+        size_multiplier TEXT NOT NULL, p_win_pct INTEGER, quantity TEXT NOT NULL,
+        contract_size TEXT NOT NULL, planned_entry TEXT NOT NULL, entry_price TEXT NOT NULL,
+        stop_price TEXT NOT NULL, target_price TEXT NOT NULL, planned_risk TEXT NOT NULL,
+        opened_at_ms INTEGER NOT NULL, closes_by_ms INTEGER NOT NULL, closed_at_ms INTEGER,
+        reason TEXT, exit_price TEXT, gross TEXT, fees TEXT, funding TEXT, slippage TEXT,
+        pnl TEXT, r TEXT) STRICT""",
+    "CREATE INDEX shadow_trade_opened ON shadow_trade (strategy, opened_at_ms)",
+    "CREATE INDEX shadow_trade_closed ON shadow_trade (strategy, closed_at_ms)",
+)
+
 _EXECUTION = (
     """CREATE TABLE order_ (
         client_order_id TEXT PRIMARY KEY, trade_id TEXT NOT NULL, permit_id TEXT NOT NULL,
@@ -217,10 +231,11 @@ _FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for 
 
 JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "0013_candidates": (
+        "0014_shadows": (
             *_JOURNAL,
             *_SYSTEM,
             *_DECISIONS,
+            *_SHADOWS,
             *_EXECUTION,
             *_MONEY,
             *_RECORD,

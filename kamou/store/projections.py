@@ -20,10 +20,11 @@ from kamou.core.book import events as e
 from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
 from kamou.core.day import DAY_MS
 from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import HALT_STATES, Denial
-from kamou.store import projected_curve, projected_days, projected_downtime
+from kamou.store import projected_curve, projected_days, projected_downtime, shadow_rows
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import add_totals
@@ -294,6 +295,8 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.DayOpened: _project_day_opened,
         DayCorrected: projected_days.project_day_corrected,
         TransferValued: projected_days.project_transfer_valued,
+        ShadowTradesOpened: shadow_rows.project_shadows_opened,
+        ShadowTradesClosed: shadow_rows.project_shadows_closed,
     }
 )
 

@@ -24,6 +24,7 @@ from kamou.core.book.permits import BookPermits, Reservation
 from kamou.core.book.recent_activity import RecentActivity
 from kamou.core.book.reconciliation_state import ReconciliationState
 from kamou.core.book.retention import OVERLAP_MS
+from kamou.core.book.shadow_trades import ShadowTrades
 from kamou.core.book.trades import OpenTrade
 from kamou.core.book.trading_status import TradingStatus
 from kamou.core.day import HOUR_MS, Day, day_start_ms
@@ -42,6 +43,7 @@ class BookState:
     permits: BookPermits = attrs.field(factory=BookPermits)
     orders: BookOrders = attrs.field(factory=BookOrders)
     trades: BookTrades = attrs.field(factory=BookTrades)
+    shadows: ShadowTrades = attrs.field(factory=ShadowTrades)
     recent_activity: RecentActivity = attrs.field(factory=RecentActivity)
     account: AccountState = attrs.field(factory=AccountState)
     # Fills, funding and transfers since shortly before the last day began, or since the oldest

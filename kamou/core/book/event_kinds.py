@@ -10,6 +10,7 @@ from kamou.core.book import late_events as late
 from kamou.core.book import operator_events as operator
 from kamou.core.book import refiner_events as refiner
 from kamou.core.book import run_events as runs
+from kamou.core.book import shadow_events as shadows
 from kamou.core.book import site_events as site
 from kamou.core.book import strategy_events as strategies
 
@@ -28,6 +29,8 @@ EVENTS: tuple[type[e.Event], ...] = (
     candidates.CandidatesRefined,
     refiner.RefinerCallsReserved,
     refiner.RefinerCallsEnded,
+    shadows.ShadowTradesOpened,
+    shadows.ShadowTradesClosed,
     e.CycleClosed,
     decisions.EntriesDecided,
     candidates.EntriesDenied,

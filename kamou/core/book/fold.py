@@ -22,6 +22,7 @@ from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferV
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Entry, Overshoot
 from kamou.core.book.retention import OVERLAP_MS, SEEN_KEPT, forget_oldest
+from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms
@@ -280,5 +281,7 @@ HANDLERS: dict[type[e.Event], Callable[[BookState, Any], None]] = {
     e.StateChanged: lambda book, event: book.trading.change_state(event),
     StrategyDisabled: lambda book, event: book.trading.disable_strategy(event),
     StrategyResumed: lambda book, event: book.trading.resume_strategy(event),
+    ShadowTradesOpened: lambda book, event: book.shadows.record_opened(event),
+    ShadowTradesClosed: lambda book, event: book.shadows.record_closed(event),
 }
 """Function that applies each kind of event. Kinds that are absent change no book."""

@@ -1,0 +1,69 @@
+"""Open shadow trades, and the results of closed ones that the gate needs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book.shadow_events import ShadowTrade, ShadowTradesClosed, ShadowTradesOpened
+
+
+@attrs.frozen(kw_only=True)
+class ShadowResult:
+    """The part of a closed shadow trade that the gate needs."""
+
+    shadow_id: str
+    strategy: str
+    symbol: str
+    opened_at_ms: int
+    closed_at_ms: int
+    r: Decimal  # net PnL over planned risk
+    pnl: Decimal  # money, net
+
+
+@attrs.define(kw_only=True)
+class ShadowTrades:
+    """Open shadow trades by id, and results of all closed ones.
+
+    Only the fold changes them. The gate judges all closed shadow trades of a strategy, so none is
+    forgotten.
+    """
+
+    open: dict[str, ShadowTrade] = attrs.field(factory=dict)
+    closed: list[ShadowResult] = attrs.field(factory=list)  # in the order of their events
+
+    def record_opened(self, event: ShadowTradesOpened) -> None:
+        """Add the trades, but none that the book has or had."""
+        for trade in event.trades:
+            if not self.knows(trade.shadow_id):
+                self.open[trade.shadow_id] = trade
+
+    def record_closed(self, event: ShadowTradesClosed) -> None:
+        """Move the trades from the open to the closed ones; skip those that are not open."""
+        for trade in event.trades:
+            if self.open.pop(trade.shadow_id, None) is not None:
+                self.closed.append(
+                    ShadowResult(
+                        shadow_id=trade.shadow_id,
+                        strategy=trade.strategy,
+                        symbol=trade.symbol,
+                        opened_at_ms=trade.opened_at_ms,
+                        closed_at_ms=trade.closed_at_ms,
+                        r=trade.r,
+                        pnl=trade.pnl,
+                    )
+                )
+
+    def knows(self, shadow_id: str) -> bool:
+        """Return True if a shadow trade of this id is open or closed."""
+        return shadow_id in self.open or any(each.shadow_id == shadow_id for each in self.closed)
+
+    def results_of(self, strategy: str) -> tuple[ShadowResult, ...]:
+        """Return the results of a strategy's closed trades, in the order of their events."""
+        return tuple(each for each in self.closed if each.strategy == strategy)
+
+    @property
+    def held(self) -> frozenset[tuple[str, str]]:
+        """(strategy, symbol) of each open shadow trade."""
+        return frozenset((each.strategy, each.symbol) for each in self.open.values())
