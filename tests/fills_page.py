@@ -5,16 +5,9 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+from kamou.core.market.fill_prices import SettledFunding, SlippageModel, StopFillModel
 from kamou.venue import matching
-from kamou.venue.models import (
-    AccountFees,
-    ConstantLatency,
-    LiquidationModel,
-    SettledFunding,
-    SlippageModel,
-    StopFillModel,
-    VolumeShareFills,
-)
+from kamou.venue.models import AccountFees, ConstantLatency, LiquidationModel, VolumeShareFills
 
 PAGE = Path(__file__).parent.parent / "docs" / "fills.md"
 MODELS: tuple[tuple[str, type], ...] = (
@@ -30,7 +23,8 @@ HEAD = """# How simulated orders fill
 
 In the demo, in paper mode and in backtests, Kamou trades against its embedded venue. This page says
 what that venue assumes, so that you can judge a result. The text is that of
-`kamou/venue/matching.py` and `kamou/venue/models.py`; `make fix` writes it.
+`kamou/venue/matching.py`, `kamou/venue/models.py` and `kamou/core/market/fill_prices.py`; `make
+fix` writes it.
 
 ## Orders
 """

@@ -14,6 +14,7 @@ import attrs
 
 from kamou.core.book.updates import FillUpdate, OrderUpdate, VenueEvent
 from kamou.core.kinds import FillReason, IncomeKind
+from kamou.core.market.fill_prices import as_money
 from kamou.core.model import (
     ZERO,
     FillReport,
@@ -39,7 +40,6 @@ from kamou.venue.state import (
     OrderStep,
     VenueState,
     WorkingOrder,
-    as_money,
     position_after,
 )
 

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.market.fill_prices import as_money
 from kamou.core.model import ZERO, Account, OrderReport, PositionReport
 from kamou.venue.computed import Computed
 from kamou.venue.models import VenueModels
 from kamou.venue.prices import MarketPrices
-from kamou.venue.state import HeldPosition, VenueState, as_money
+from kamou.venue.state import HeldPosition, VenueState
 
 
 @attrs.frozen

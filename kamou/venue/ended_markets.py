@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 from kamou.clock import next_ms
 from kamou.core.day import HOUR_MS
 from kamou.core.kinds import FillReason
+from kamou.core.market.fill_prices import nearest_tick
 from kamou.core.model import OrderStatus
 from kamou.venue.account import VenueAccount
-from kamou.venue.models import nearest_tick
 
 
 @runtime_checkable

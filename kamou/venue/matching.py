@@ -44,6 +44,9 @@ one order may take: ``exchange.volume_participation`` of the last whole bar's vo
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from kamou.core.market.fill_prices import nearest_tick
 from kamou.core.model import (
     BPS,
     ZERO,
@@ -55,7 +58,7 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.venue.account import VenueAccount
-from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
+from kamou.venue.models import VenueModels
 from kamou.venue.order_checks import check_request
 from kamou.venue.prices import Spot, SymbolPath
 from kamou.venue.state import Execution, OrderRequest, WorkingOrder
@@ -108,7 +111,7 @@ class Matcher:
             return
         price = request.limit_price or request.trigger_price
         if price is None:
-            price = next_tick_against(self._taker_price(request.side, spot), tick, request.side)
+            price = self._taker_price(request.side, spot)
         opened = request.quantity - self._account.reducible(request.symbol, request.side)
         if opened <= ZERO:
             return
@@ -120,8 +123,9 @@ class Matcher:
                 "MARGIN_INSUFFICIENT", f"needed={needed} available={self._account.view.available()}"
             )
 
-    def _taker_price(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> float:
-        return self._models.slippage.taker_price(spot.mid, spot.half_spread_bps, side, excess)
+    def _taker_price(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> Decimal:
+        tick = spot.instrument.tick
+        return self._models.slippage.fill_price(spot.mid, spot.half_spread_bps, side, tick, excess)
 
     def _crosses(self, request: OrderRequest, spot: Spot) -> bool:
         """Return True if the limit is at or beyond the best price of the other side."""
@@ -154,9 +158,7 @@ class Matcher:
         else:
             quantity = min(quantity, depth)
         if quantity > ZERO:
-            price = next_tick_against(
-                self._taker_price(side, spot, excess), spot.instrument.tick, side
-            )
+            price = self._taker_price(side, spot, excess)
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
@@ -183,9 +185,7 @@ class Matcher:
         if quantity > ZERO:
             limit = request.limit_price
             assert limit is not None
-            price = next_tick_against(
-                self._taker_price(request.side, spot), spot.instrument.tick, request.side
-            )
+            price = self._taker_price(request.side, spot)
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
@@ -260,14 +260,14 @@ class Matcher:
         if quantity > ZERO:
             depth = self._models.fill.depth(path.instrument, path.bar_volume)
             excess = float(quantity / depth) if depth else float("inf")
-            paid = self._models.slippage.taker_price(price, path.half_spread_bps, side, excess)
+            paid = self._models.slippage.fill_price(price, path.half_spread_bps, side, tick, excess)
             trigger = order.request.trigger_price
             assert trigger is not None
             self._account.fill(
                 order,
                 Execution(
                     quantity=quantity,
-                    price=next_tick_against(paid, tick, side),
+                    price=paid,
                     reference=trigger,
                     maker=False,
                 ),

@@ -13,12 +13,12 @@ import attrs
 
 from kamou.clock import floor_ms
 from kamou.core.arrays import Floats
+from kamou.core.market.fill_prices import nearest_tick, next_tick_against
 from kamou.core.model import BPS, Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
 from kamou.venue.computed import Computed
 from kamou.venue.market.market import MarketSource, Segment
 from kamou.venue.model_protocols import FillModel
-from kamou.venue.models import nearest_tick, next_tick_against
 
 
 @attrs.frozen(kw_only=True)

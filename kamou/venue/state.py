@@ -7,12 +7,13 @@ leave memory when they are stored. Later reads of them go to the store.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from enum import StrEnum
 
 import attrs
 
 from kamou.core.kinds import FillReason
+from kamou.core.market.fill_prices import as_money
 from kamou.core.model import (
     ZERO,
     FillReport,
@@ -24,13 +25,6 @@ from kamou.core.model import (
     Side,
     TimeInForce,
 )
-
-MONEY_STEP = Decimal("0.00000001")  # the venue books money in hundred-millionths
-
-
-def as_money(amount: Decimal) -> Decimal:
-    """Return ``amount`` rounded to ``MONEY_STEP``, so that sums stay exact."""
-    return amount.quantize(MONEY_STEP, rounding=ROUND_HALF_EVEN)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from kamou.venue.models import nearest_tick
+from kamou.core.market.fill_prices import nearest_tick
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import attrs
 import pytest
 
 from kamou.core.day import HOUR_MS
+from kamou.core.market.fill_prices import SettledFunding
 from kamou.core.model import OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.venue.checker import CheckLimits, CheckReport, check
 from kamou.venue.engine import Engine
-from kamou.venue.models import SettledFunding, VenueModels
+from kamou.venue.models import VenueModels
 from kamou.venue.state import AuditRecord, FillAudit, OrderAudit, OrderRequest
 from tests.venue.memory_market import MemoryMarket, with_bars
 from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop

@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.day import HOUR_MS
+from kamou.core.market.fill_prices import SettledFunding
 from kamou.core.model import FillReport, Income, OrderStatus
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
 from kamou.venue.engine import Engine
-from kamou.venue.models import SettledFunding, VenueModels
+from kamou.venue.models import VenueModels
 from kamou.venue.state import AuditRecord, WorkingOrder
 from kamou.venue.store import (
     _FILLS_SINCE,

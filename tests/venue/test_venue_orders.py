@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from kamou.core.book.updates import FillUpdate, OrderUpdate
+from kamou.core.market.fill_prices import SlippageModel
 from kamou.core.model import OrderStatus, OrderType, TimeInForce
 from kamou.errors import RejectedError
-from kamou.venue.models import SlippageModel, VenueModels
+from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest
 from tests.venue.memory_market import STEP_MS, MemoryMarket, instrument, with_bars
 from tests.venue.venue_orders import (

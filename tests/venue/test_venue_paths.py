@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from kamou.core.day import HOUR_MS
+from kamou.core.market.fill_prices import SettledFunding, SlippageModel, StopFillModel
 from kamou.core.model import OrderSide, OrderStatus, OrderType
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.engine import Engine
-from kamou.venue.models import (
-    LiquidationModel,
-    SettledFunding,
-    SlippageModel,
-    StopFillModel,
-    VenueModels,
-    VolumeShareFills,
-)
+from kamou.venue.models import LiquidationModel, VenueModels, VolumeShareFills
 from tests.venue.memory_market import Bar, MemoryMarket, instrument, with_bars
 from tests.venue.venue_orders import (
     BUY,

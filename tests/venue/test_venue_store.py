@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.market.fill_prices import SettledFunding
 from kamou.core.model import OrderStatus
 from kamou.errors import DatabaseNewerError, DiskFullError, RejectedError, StoreError
 from kamou.venue.engine import REDO_MAX, Engine
-from kamou.venue.models import SettledFunding, VenueModels
+from kamou.venue.models import VenueModels
 from kamou.venue.store import StaleVenueError, VenueStore
 from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket, with_bars
 from tests.venue.venue_orders import (

@@ -6,10 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from kamou.core.market.fill_prices import SettledFunding, SlippageModel
 from kamou.core.model import OrderReport, OrderSide, OrderType, TimeInForce
 from kamou.venue.engine import Engine
 from kamou.venue.market.market import MarketSource
-from kamou.venue.models import SettledFunding, SlippageModel, VenueModels
+from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
 from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket
