@@ -119,7 +119,7 @@ class SimulatedMarket:
 
     # --- methods of a MarketSource -----------------------------------------------
 
-    def half_spread_bps(self) -> Floats:
+    def half_spread_bps(self, _at_ms: int) -> Floats:
         return self._half_spread
 
     def prices(self, at_ms: int) -> Floats:

@@ -31,8 +31,7 @@ from kamou.core.model import (
 )
 from kamou.errors import DiskFullError, RejectedError
 from kamou.venue.account import VenueAccount
-from kamou.venue.market.funding_calendar import FundingSource
-from kamou.venue.market.market import MarketSource
+from kamou.venue.market.market import ContractSource, MarketSource
 from kamou.venue.matching import Matcher
 from kamou.venue.models import VenueModels
 from kamou.venue.order_checks import check_attached
@@ -79,9 +78,9 @@ class Engine:
         self._bind(
             stored or VenueState.opening(start_ms=start_ms, wallet_balance=wallet_balance), listed
         )
-        self._funding = source if isinstance(source, FundingSource) else None
+        self._contracts = source if isinstance(source, ContractSource) else None
         self._list_instruments()
-        self._change_intervals(None, self._state.market_ms)
+        self._change_contracts(-1, self._state.market_ms)
         if stored is None:
             self._commit()
 
@@ -130,7 +129,7 @@ class Engine:
     def advance(self, to_ms: int) -> list[VenueEvent]:
         """Move market time forward to ``to_ms`` and return the new events.
 
-        The move applies triggers, fills, funding, new funding intervals, liquidations and
+        The move applies triggers, fills, funding, changed contract specifications, liquidations and
         settlements. If ``to_ms`` is not after the market time, nothing changes. If the disk is
         full, the changes stay in memory until a later commit stores them.
         """
@@ -154,23 +153,16 @@ class Engine:
     def _pass_to(self, to_ms: int) -> None:
         since_ms = self._state.market_ms
         self._passage.move_to(to_ms)
-        self._change_intervals(since_ms, to_ms)
+        self._change_contracts(since_ms, to_ms)
 
-    def _change_intervals(self, since_ms: int | None, until_ms: int) -> None:
-        """Use the funding intervals that became known in ``(since_ms, until_ms]``.
-
-        If ``since_ms`` is None, use the intervals of all symbols that are known at ``until_ms``.
-        """
-        if self._funding is None:
+    def _change_contracts(self, since_ms: int, until_ms: int) -> None:
+        """List the contract specifications that became known in ``(since_ms, until_ms]``."""
+        if self._contracts is None:
             return
-        calendar = self._funding.funding_calendar
-        if since_ms is None:
-            changes = calendar.first_intervals() + calendar.changes(0, until_ms)
-        else:
-            changes = calendar.changes(since_ms, until_ms)
+        changes = self._contracts.contract_changes(since_ms, until_ms)
         for each in changes:
             listed = self.instruments[each.symbol]
-            self._account.change_instrument(attrs.evolve(listed, funding_interval_h=each.hours))
+            self._account.change_instrument(each.apply_to(listed))
         if changes:
             self._list_instruments()
 

@@ -51,11 +51,10 @@ class SymbolPath:
 
 @attrs.frozen(kw_only=True)
 class _Columns:
-    """A source with its columns, spreads and fill model, which never change."""
+    """A source with its columns and fill model, which never change."""
 
     source: MarketSource
     number: Mapping[str, int]  # symbol -> column
-    half_spread_bps: Floats
     fill: FillModel
 
 
@@ -63,8 +62,8 @@ class _Columns:
 class MarketPrices:
     """Mids, mark prices, volumes and quotes at an instant, for given instruments.
 
-    Mark prices, volumes and quotes are computed at their first read, because most of them are never
-    read.
+    Mark prices, volumes, spreads and quotes are computed at their first read, because most of them
+    are never read.
     """
 
     at_ms: int
@@ -96,6 +95,11 @@ class MarketPrices:
         volumes: Floats = source.segment(end_ms - source.step_ms, end_ms).volume
         return volumes
 
+    @cached_property
+    def _half_spreads_bps(self) -> Floats:
+        """Half the quoted spreads in basis points of mid, ``[symbols]``."""
+        return self._columns.source.half_spread_bps(self.at_ms)
+
     def spot(self, symbol: str) -> Spot:
         """Return the market that an order in this symbol trades against.
 
@@ -112,7 +116,7 @@ class MarketPrices:
         return Spot(
             instrument=self.instruments[symbol],
             mid=mid,
-            half_spread_bps=float(self._columns.half_spread_bps[column]),
+            half_spread_bps=float(self._half_spreads_bps[column]),
             volume=float(self.bar_volumes[column]),
         )
 
@@ -126,7 +130,7 @@ class MarketPrices:
             volume=float(path.volume[column]),
             bar_volume=float(self.bar_volumes[column]),
             range_atr=float(path.range_atr[column]),
-            half_spread_bps=float(self._columns.half_spread_bps[column]),
+            half_spread_bps=float(self._half_spreads_bps[column]),
         )
 
     def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
@@ -166,7 +170,6 @@ class PriceReader:
         self._columns = _Columns(
             source=source,
             number=self.column,
-            half_spread_bps=source.half_spread_bps(),
             fill=fill,
         )
         self._newest: Computed[MarketPrices] = Computed()

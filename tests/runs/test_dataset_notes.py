@@ -58,10 +58,10 @@ def test_a_jump_and_an_end_are_reported_with_their_trades(market: RecordedMarket
     assert (ended["symbol"], ended["settled"], ended["pnl_net"]) == ("CCCUSDT", 1, "-3.25")
     assert ended["at_ms"] == START_MS + END_BAR * HOUR_MS
     lines = describe_dataset_notes(notes)
-    assert lines[0].startswith("CCCUSDT ended at 2025-01-14T18:00:00Z, last close ")
+    assert lines[0].startswith("CCCUSDT ended at 2025-02-04T18:00:00Z, last close ")
     assert lines[0].endswith("; 1 open trade settled at that close, net PnL -3.25")
     assert (
-        "at 2025-01-05T04:00:00Z after 4 missing bars; 1 trade held over the jump, net PnL -950.50"
+        "at 2025-01-26T04:00:00Z after 4 missing bars; 1 trade held over the jump, net PnL -950.50"
         in lines[1]
     )
 

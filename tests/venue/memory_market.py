@@ -85,7 +85,7 @@ class MemoryMarket:
     def market_end(self, symbol: str) -> tuple[int, float] | None:
         return self.ends.get(symbol)
 
-    def half_spread_bps(self) -> Floats:
+    def half_spread_bps(self, _at_ms: int) -> Floats:
         return self._half
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:

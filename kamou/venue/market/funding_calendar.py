@@ -2,7 +2,7 @@
 
 The interval of a symbol is the distance of its last two settlements. It becomes longer only if two
 distances in a row are equal, because one long distance may be missing data. So a later record does
-not change earlier funding times. Assumes that a symbol had its first interval before its first
+not change earlier funding times. Assumes that a symbol's interval is 8 h until its second
 settlement, and that funding settles every 8 h (or at the symbol's longer interval) where its record
 ends or lacks data. Costs: a symbol with another interval before its record began pays the same
 assumed rate per hour at other hours.
@@ -19,6 +19,7 @@ from kamou.core.arrays import Ints
 from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
+from kamou.core.model import Instrument
 
 
 @attrs.frozen
@@ -28,6 +29,10 @@ class IntervalChange:
     at_ms: int
     symbol: str
     hours: int
+
+    def apply_to(self, listed: Instrument) -> Instrument:
+        """Return ``listed`` with this funding interval."""
+        return attrs.evolve(listed, funding_interval_h=self.hours)
 
 
 @runtime_checkable
@@ -48,21 +53,13 @@ class FundingCalendar:
             symbol: funding.available_ms[~np.isnan(funding.values[:, column])]
             for column, symbol in enumerate(funding.symbols)
         }
-        found = {symbol: find_intervals(times) for symbol, times in self._settled.items()}
-        self._first = [
-            IntervalChange(0, symbol, each[0][1]) for symbol, each in found.items() if each
-        ]
         changes = [
             IntervalChange(at_ms, symbol, hours)
-            for symbol, each in found.items()
-            for at_ms, hours in each[1:]
+            for symbol, times in self._settled.items()
+            for at_ms, hours in find_intervals(times)
         ]
         self._changes = sorted(changes, key=lambda each: (each.at_ms, each.symbol))
         self._change_ms = np.array([each.at_ms for each in self._changes], dtype=np.int64)
-
-    def first_intervals(self) -> list[IntervalChange]:
-        """Return the first interval of each symbol that has one."""
-        return list(self._first)
 
     def changes(self, since_ms: int, until_ms: int) -> list[IntervalChange]:
         """Return the changes of ``(since_ms, until_ms]`` by time and symbol."""
@@ -87,6 +84,8 @@ class FundingCalendar:
 def find_intervals(times: Ints) -> list[tuple[int, int]]:
     """Return each interval as (ms from which it applies, hours), oldest first.
 
+    The first one needs two equal distances too if it is longer than 8 h.
+
     Args:
         times: the settlements, ascending; with fewer than two there is no interval.
     """
@@ -94,7 +93,9 @@ def find_intervals(times: Ints) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     before = 0
     for at_ms, gap in zip(times[1:].tolist(), gaps, strict=True):
-        if not found or gap < found[-1][1] or (gap > found[-1][1] and gap == before):
+        present = found[-1][1] if found else FUNDING_PERIOD_MS // HOUR_MS
+        is_new = gap != present or not found
+        if is_new and (gap <= present or gap == before):
             found.append((at_ms, gap))
         before = gap
     return found

@@ -114,7 +114,7 @@ class GeneratedMarket:
 
     # --- MarketSource ------------------------------------------------------------------------
 
-    def half_spread_bps(self) -> Floats:
+    def half_spread_bps(self, _at_ms: int) -> Floats:
         """Return half the quoted spread in basis points of mid, ``[symbols]``."""
         return self.universe.half_spread_bps
 

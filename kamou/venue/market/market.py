@@ -8,6 +8,7 @@ exchange port never serves a bar before its close.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, Self, runtime_checkable
 
 from kamou.core.arrays import Floats
@@ -39,8 +40,8 @@ class MarketSource(Protocol):
         """
         ...
 
-    def half_spread_bps(self) -> Floats:
-        """Return half the quoted spread in basis points of mid, ``[symbols]``."""
+    def half_spread_bps(self, at_ms: int) -> Floats:
+        """Return half the quoted spread at an instant, basis points of mid, ``[symbols]``."""
         ...
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
@@ -61,6 +62,36 @@ class MarketSource(Protocol):
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         """Return the ratios of long to short accounts of ``(since_ms, until_ms]``."""
+        ...
+
+
+class ContractChange(Protocol):
+    """A change of a contract specification that the venue lists from an instant on."""
+
+    @property
+    def at_ms(self) -> int:
+        """The instant."""
+        ...
+
+    @property
+    def symbol(self) -> str:
+        """The symbol of the contract."""
+        ...
+
+    def apply_to(self, listed: Instrument) -> Instrument:
+        """Return the listed contract specification as changed."""
+        ...
+
+
+@runtime_checkable
+class ContractSource(Protocol):
+    """A ``MarketSource`` whose contract specifications change at known times."""
+
+    def contract_changes(self, since_ms: int, until_ms: int) -> Sequence[ContractChange]:
+        """Return the changes of ``(since_ms, until_ms]`` by time.
+
+        Those at time 0 make the specifications that count before the first change.
+        """
         ...
 
 

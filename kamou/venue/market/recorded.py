@@ -8,6 +8,7 @@ sent inside a bar trades at a price up to one bar old.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from functools import cached_property
 
 import attrs
@@ -18,15 +19,18 @@ from kamou.core.day import show_utc
 from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
-from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instruments
-from kamou.venue.market.funding_calendar import FundingCalendar
+from kamou.venue.market.assumed_contracts import AssumedContracts
+from kamou.venue.market.assumed_instruments import assume_contracts, fix_contracts
+from kamou.venue.market.funding_calendar import FundingCalendar, IntervalChange
+from kamou.venue.market.market import ContractChange
 
 
 class RecordedMarket:
     """A ``MarketSource`` over one validated ``Dataset``.
 
     ``last_ms`` is the close of the last bar. From then on ``prices`` returns the last closes, and
-    segments are NaN. A dataset without bars raises ``InvalidDataError``.
+    segments are NaN. A dataset without bars raises ``InvalidDataError``. ``instruments`` are those
+    before the first change, until an engine lists later ones.
     """
 
     def __init__(
@@ -35,7 +39,16 @@ class RecordedMarket:
         *,
         instruments: tuple[Instrument, ...] | None = None,
         half_spread: Floats | None = None,
+        contracts: AssumedContracts | None = None,
     ) -> None:
+        """Take the given contracts or instruments, or assume them from the bars.
+
+        Args:
+            data: the dataset, which has been validated.
+            instruments: contract specifications of which only the funding interval changes.
+            half_spread: a constant half spread for these, ``[symbols]`` in basis points of mid.
+            contracts: what is assumed of the symbols; it replaces the two.
+        """
         bars = data.bars
         if not len(bars.open_ms):
             raise InvalidDataError(
@@ -47,10 +60,14 @@ class RecordedMarket:
         self.step_ms = bars.period_ms
         self.first_ms = int(bars.open_ms[0])
         self.last_ms = int(bars.open_ms[-1]) + bars.period_ms
-        self.instruments = infer_instruments(data) if instruments is None else instruments
-        if half_spread is None:
-            half_spread = half_spreads_bps(data, self.instruments)
-        self._half_spread = half_spread
+        if contracts is None:
+            contracts = (
+                assume_contracts(data)
+                if instruments is None
+                else fix_contracts(data, instruments, half_spread)
+            )
+        self._contracts = contracts
+        self.instruments = contracts.first
         self._no_market = np.full(len(self.symbols), np.nan)
         self._no_volume = np.zeros(len(self.symbols))
 
@@ -63,6 +80,14 @@ class RecordedMarket:
     def funding_calendar(self) -> FundingCalendar:
         """The funding calendar of all symbols."""
         return FundingCalendar(self.data.funding)
+
+    @cached_property
+    def _first_intervals(self) -> list[IntervalChange]:
+        """The funding intervals before the first change, of all symbols."""
+        return [
+            IntervalChange(0, each.symbol, each.funding_interval_h)
+            for each in self._contracts.first
+        ]
 
     @cached_property
     def _atr(self) -> Floats:
@@ -170,9 +195,22 @@ class RecordedMarket:
         prices: Floats = self.data.bars.open[row]
         return prices
 
-    def half_spread_bps(self) -> Floats:
-        """Return half the assumed spread in basis points of mid, ``[symbols]``."""
-        return self._half_spread
+    def half_spread_bps(self, at_ms: int) -> Floats:
+        """Return half the spread assumed at ``at_ms``, basis points of mid, ``[symbols]``."""
+        return self._contracts.half_spreads_bps(at_ms, self.prices(at_ms))
+
+    def contract_changes(self, since_ms: int, until_ms: int) -> Sequence[ContractChange]:
+        """Return the assumed changes of ``(since_ms, until_ms]`` by time.
+
+        Those at time 0 make the instruments that count before the first change.
+        """
+        intervals = self.funding_calendar.changes(since_ms, until_ms)
+        if since_ms < 0:
+            intervals = [*self._first_intervals, *intervals]
+        assumed = self._contracts.changes_between(since_ms, until_ms)
+        if not assumed or not intervals:
+            return assumed or intervals
+        return sorted([*assumed, *intervals], key=lambda each: (each.at_ms, each.symbol))
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Return the complete bars inside ``[since_ms, until_ms]``, aligned to UTC."""
@@ -212,7 +250,7 @@ class RecordedMarket:
     ) -> RecordedMarket:
         """Return the market of fewer symbols or less time.
 
-        Instruments and spreads stay those of the whole dataset.
+        Instruments and spreads stay those of the whole dataset at each time.
 
         Raises:
             InvalidDataError: a symbol is not in the dataset, or no symbol or no bar is left.
@@ -244,11 +282,7 @@ class RecordedMarket:
                 self.data.open_interest.between(0, until), chosen, columns
             ),
         )
-        return RecordedMarket(
-            data,
-            instruments=tuple(self.instruments[column] for column in columns),
-            half_spread=self._half_spread[columns],
-        )
+        return RecordedMarket(data, contracts=self._contracts.choose(columns))
 
 
 def _first_known(rows: Floats) -> Floats:

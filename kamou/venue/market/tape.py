@@ -51,7 +51,7 @@ def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
     day, row = divmod(bar, market.bars_per_day)
     scale = market.universe.scale
     mid = market.prices(at_ms)
-    half = mid * market.half_spread_bps() / float(BPS_PER_UNIT)
+    half = mid * market.half_spread_bps(at_ms) / float(BPS_PER_UNIT)
     bid = np.maximum(np.floor((mid - half) * scale), 1.0)
     ask = np.maximum(np.ceil((mid + half) * scale), bid + 1.0)
     noise = np.exp(0.5 * day_rng(market.seed, bar, TAPE).standard_normal((2, len(mid))))
@@ -93,9 +93,10 @@ def _bar_trades(market: GeneratedMarket, column: int, bar: int) -> MarketTrades:
     rising = np.diff(mid, prepend=market.day(day).open[row, column]) >= 0
     bought = rising == (rng.random(TRADES_PER_BAR) < TAKER_FOLLOWS)
     shares = rng.standard_exponential(TRADES_PER_BAR)
-    half = mid * market.half_spread_bps()[column] / float(BPS_PER_UNIT)
+    opened_ms = market.first_ms + bar * market.step_ms
+    half = mid * market.half_spread_bps(opened_ms)[column] / float(BPS_PER_UNIT)
     return MarketTrades(
-        at_ms=market.first_ms + bar * market.step_ms + offset,
+        at_ms=opened_ms + offset,
         price=np.where(bought, mid + half, mid - half),
         quantity=market.day(day).volume[row, column] * shares / shares.sum(),
         bought=bought,

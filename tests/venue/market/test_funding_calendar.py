@@ -68,6 +68,8 @@ def test_no_settlement_is_assumed_between_recorded_ones_at_most_four_hours_apart
         ([1, 1, 8, 8, 8], [1, 8]),
         ([8, 16, 8, 8], [8]),  # one settlement is missing
         ([8, 16, 16], [8, 16]),
+        ([16, 8, 8], [8]),  # one settlement is missing
+        ([24, 24, 8], [24, 8]),
         ([4, 1, 1, 4, 4], [4, 1, 4]),
         ([], []),
     ],

@@ -329,7 +329,7 @@ def test_market_trades_agree_with_their_bar_and_do_not_depend_on_the_interval() 
     assert 0 < whole.bought.mean() < 1
     bars = MARKET.bars(STEP_MS, times[0], times[-1])
     assert whole.quantity.sum() == pytest.approx(bars.volume[:, 1].sum())
-    half = MARKET.half_spread_bps()[1] / 1e4
+    half = MARKET.half_spread_bps(MARKET.first_ms)[1] / 1e4
     assert (whole.price <= bars.high[:, 1].max() * (1 + half)).all()
     assert (whole.price >= bars.low[:, 1].min() * (1 - half)).all()
     with pytest.raises(ValueError, match="not in tuple"):
@@ -338,4 +338,4 @@ def test_market_trades_agree_with_their_bar_and_do_not_depend_on_the_interval() 
 
 def test_a_generated_market_returns_segments_and_a_half_spread_per_symbol() -> None:
     assert isinstance(MARKET.segment(ORIGIN_MS, ORIGIN_MS + 1), Segment)
-    assert len(MARKET.half_spread_bps()) == 12
+    assert len(MARKET.half_spread_bps(MARKET.first_ms)) == 12

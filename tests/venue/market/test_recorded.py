@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kamou.core.market.bars import Bars, Dataset, Segment, Series, empty_series, trailing_atr
 from kamou.errors import InvalidDataError
 from kamou.venue.market.recorded import RecordedMarket
+from tests.venue.market.known_contracts import instruments_at
 
 STEP_MS = 900_000
 START_MS = 1_735_689_600_000
@@ -202,7 +203,8 @@ def test_observations_are_served_from_their_availability_on() -> None:
         assert served.available_ms.tolist() == [START_MS + 3_600_000, until]
         assert served.values[-1].tolist() == [6.0, 7.0, 8.0]
     assert market.long_short_ratios(START_MS, until).values.shape == (0, 3)
-    assert market.instruments[0].funding_interval_h == 1
+    known = [instruments_at(market, at_ms)[0] for at_ms in (until - 3_600_001, until - 3_600_000)]
+    assert [each.funding_interval_h for each in known] == [8, 1]
     assert market.restrict(("CCC",)).open_interest(0, until).values.tolist() == [
         [2.0],
         [5.0],
@@ -211,24 +213,36 @@ def test_observations_are_served_from_their_availability_on() -> None:
 
 
 def test_instruments_and_spreads_are_inferred_from_the_bars() -> None:
-    big, middle, small = MARKET.instruments
+    listed = instruments_at(MARKET, MARKET.last_ms)
+    big, middle, small = listed
     assert (big.base, big.quote) == ("AAA", "USDT")
     assert (middle.base, middle.quote) == ("BBB", "USDC")
     assert (small.base, small.quote) == ("CCC", "USDT")
-    assert [each.tick for each in MARKET.instruments] == [
+    assert [each.tick for each in listed] == [
         Decimal("0.1"),
         Decimal("0.001"),
         Decimal("0.000001"),
     ]
-    for each, highest in zip(MARKET.instruments, MARKET.data.bars.high.max(axis=0), strict=True):
+    for each, highest in zip(listed, MARKET.data.bars.high.max(axis=0), strict=True):
         assert 0.1 < float(each.lot) * highest <= 1
         assert each.qty_min == each.lot
         assert "E" not in str(each.lot)
         assert each.maintenance_margin_rate * each.leverage_max < 1
         assert each.funding_interval_h == 8
-    spread = MARKET.half_spread_bps()
+    assert listed == instruments_at(MARKET, close_of(19))
+
+
+def test_spreads_follow_from_ranks_of_turnover_after_the_first_midnight() -> None:
+    data = make_set()
+    hours = attrs.evolve(
+        data.bars, period_ms=4 * STEP_MS, open_ms=START_MS + 4 * STEP_MS * np.arange(BARS)
+    )
+    market = RecordedMarket(attrs.evolve(data, bars=hours))
+    before = market.half_spread_bps(START_MS + 24 * 4 * STEP_MS - 1)
+    assert before == pytest.approx([0.3 * 150**0.5] * 3)
+    spread = market.half_spread_bps(START_MS + 24 * 4 * STEP_MS)
     assert spread[0] == pytest.approx(0.3), "half spread of the most traded symbol"
-    assert spread[1] == pytest.approx(1e4 * 0.0005 / np.median(MARKET.data.bars.close[:, 1]), 0.02)
+    assert spread[1] == pytest.approx(1e4 * 0.0005 / hours.open[24, 1])
 
 
 @pytest.mark.parametrize("decimals", range(3, 9))
@@ -241,10 +255,10 @@ def test_prices_of_any_size_have_the_same_path_in_their_own_tick(decimals: int) 
     }
     bars = attrs.evolve(data.bars, volume=np.full(whole.shape, 1e6 * 10.0**decimals), **prices)
     market = RecordedMarket(attrs.evolve(data, bars=bars))
-    for each in market.instruments:
+    for each in instruments_at(market, market.last_ms):
         assert each.tick == Decimal(10) ** -decimals
         assert 0.1 < float(each.lot) * prices["high"].max() <= 1
-    assert market.half_spread_bps() == pytest.approx(1e4 * 0.5 / np.median(whole, axis=0), rel=0.1)
+    assert market.half_spread_bps(market.last_ms) == pytest.approx(1e4 * 0.5 / whole[-1])
 
 
 def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
@@ -252,7 +266,11 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
     assert part.symbols == ("AAAUSDT", "CCC")
     assert (part.first_ms, part.last_ms) == (START_MS + 5 * STEP_MS, close_of(20))
     assert part.instruments == (MARKET.instruments[0], MARKET.instruments[2])
-    assert part.half_spread_bps().tolist() == MARKET.half_spread_bps()[[0, 2]].tolist()
+    for at_ms in (close_of(5), close_of(18), close_of(19)):
+        whole = instruments_at(MARKET, at_ms)
+        assert instruments_at(part, at_ms) == (whole[0], whole[2])
+        spreads = MARKET.half_spread_bps(at_ms)
+        assert part.half_spread_bps(at_ms).tolist() == spreads[[0, 2]].tolist()
     assert np.array_equal(part.data.bars.low, MARKET.data.bars.low[5:21][:, [0, 2]])
     assert MARKET.restrict().recorded_bars == MARKET.recorded_bars
 
