@@ -9,7 +9,8 @@ Known forms of names:
 | freqtrade | ``BTC_USDT_USDT-1h-futures.feather``, ``BTC_USDT_USDT-8h-funding_rate.feather`` |
 
 A folder may say the role (``funding``), the period (``oi_4h``), the symbol (``BTCUSDT``), the
-exchange (``binance``), or that its files are of perpetuals (``um``).
+exchange (``binance``), or that its files are of perpetuals (``um``). A folder with several periods
+in its name, such as ``8h_then_1h``, says none.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def read_names_of(file: SourceFile) -> NameFacts:
     folders = tuple(reversed(file.folders))
     return NameFacts(
         symbol=_find_symbol(stem) or _first(_find_quoted_symbol(each) for each in folders),
-        period_ms=find_period(rest) or _first(find_period(each) for each in folders),
+        period_ms=find_period(rest) or _first(_find_folder_period(each) for each in folders),
         role=_find_role(rest) or _first(_find_folder_role(each) for each in folders),
         own_role=_find_role(rest) is not None,
         exchange=_first(_find_exchange(_remove_pair(each)) for each in (stem, *folders)),
@@ -148,6 +149,12 @@ def find_period(name: str) -> int | None:
     Return None if the name has no period.
     """
     return _first(parse_period(each) for each in NAME_SEPARATOR.split(name))
+
+
+def _find_folder_period(name: str) -> int | None:
+    """Return the period in a folder's name in ms; None if it has none or several."""
+    periods = {parse_period(each) for each in NAME_SEPARATOR.split(name)} - {None}
+    return periods.pop() if len(periods) == 1 else None
 
 
 def plain_symbol(symbol: str) -> str:

@@ -212,3 +212,10 @@ def test_files_of_other_kinds_are_left_out_by_their_name(tmp_path: Path, kind: s
     write_lines(tmp_path / f"BTCUSDT-{kind}-2025-01-01.csv", [f"{line},1" for line in lines])
     (skipped,) = read(tmp_path).skipped
     assert skipped.reason.endswith(", by the name of the file or its folder")
+
+
+def test_a_folder_whose_name_has_two_periods_says_none(tmp_path: Path) -> None:
+    for folder, notes in (("8h_then_1h", 0), ("8h", 1)):
+        write_lines(tmp_path / folder / "BTCUSDT.csv", bar_lines(bars_of("BTCUSDT")))
+        found = [each for each in read(tmp_path / folder).notes if "period" in each]
+        assert len(found) == notes, folder
