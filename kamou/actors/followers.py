@@ -100,27 +100,44 @@ def fold_hash() -> str:
 
 
 class BookFollower:
-    """One actor's fold of the journal.
+    """One actor's reading of the journal.
 
-    Two followers at the same sequence number have equal books.
+    A recovery folds a book of its own. From then on the followers of a journal share the book that
+    recovered last, so each event is folded once: two followers at the same sequence number would
+    have equal books. The shared book goes on while its readers wait. A reader that needs the book
+    of one instant across a wait takes what it needs before, or a fork.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.book = PositionBook()
+        self._own: PositionBook | None = PositionBook()  # until it is recovered
+
+    @property
+    def book(self) -> PositionBook:
+        """The book as far as it is folded.
+
+        Raises:
+            AssertionError: another follower could not fold an event; recover again.
+        """
+        book = self._own if self._own is not None else self._journal.shared_book
+        assert book is not None, "an event could not be folded: each follower must recover"
+        return book
 
     async def recover(self) -> PositionBook:
         """Fold from the newest snapshot that verifies, else from the first event.
 
-        At most ``EVENTS_AT_ONCE`` events are folded between two checkpoints.
+        At most ``EVENTS_AT_ONCE`` events are folded between two checkpoints. Then the book replaces
+        the shared one.
         """
         newest = self._journal.load_book_snapshot()
         await trio.lowlevel.checkpoint()
         load = self._journal.runner
-        self.book = (
+        self._own = (
             await load(PositionBook.load, newest.state) if newest is not None else PositionBook()
         )
-        return await self.follow()
+        book = self._journal.shared_book = await self.follow()
+        self._own = None
+        return book
 
     async def follow(self) -> PositionBook:
         """Apply all events up to the journal's head, with checkpoints in between.
@@ -128,26 +145,34 @@ class BookFollower:
         Use this for a book that is far behind, such as at a start. It also saves a snapshot that is
         due.
         """
-        book = self.book
         await trio.lowlevel.checkpoint()
-        while self._journal.head_seq > book.seq:
-            for committed in self._journal.tail(book.seq, EVENTS_AT_ONCE):
-                book.apply(committed.seq, committed.event)
+        while self._journal.head_seq > self.book.seq:
+            book = self.book
+            self._fold(book, self._journal.tail(book.seq, EVENTS_AT_ONCE))
             # A snapshot saves the next actor this work, and this one if its start times out.
             if self._journal.snapshot_due(book.seq):
                 self._journal.save_snapshot(
                     book.seq, book.fork().dump, at_ms=book.account.marked_ms
                 )
             await trio.lowlevel.checkpoint()
-        return book
+        return self.book
 
     def catch_up(self) -> PositionBook:
         """Apply all events up to the journal's head, without a checkpoint of Trio."""
         book = self.book
         while self._journal.head_seq > book.seq:
-            for committed in self._journal.tail(book.seq):
-                book.apply(committed.seq, committed.event)
+            self._fold(book, self._journal.tail(book.seq))
         return book
+
+    def _fold(self, book: PositionBook, events: Sequence[Committed]) -> None:
+        """Apply events; if one cannot be applied, no follower reads the shared book again."""
+        try:
+            for seq, _, event in events:
+                book.apply(seq, event)
+        except BaseException:
+            if self._own is None:
+                self._journal.shared_book = None
+            raise
 
 
 class StateFollower:

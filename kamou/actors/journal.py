@@ -18,6 +18,7 @@ import trio
 
 from kamou.actors.base import Actor
 from kamou.core.book.events import Event
+from kamou.core.book.position_book import PositionBook
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.messages.codec import make_decoders
 from kamou.messages.governor import DiskFull
@@ -83,6 +84,7 @@ class Journal:
         self.settings = settings
         self.code_hash = code_hash
         self.backlog = Backlog()
+        self.shared_book: PositionBook | None = None  # of its followers; only they change it
         self._timeout_s = timeout_s
         self._head_seq = queries.head_seq(reader)
         self._recent: list[Committed] = []  # contiguous, ends at the head

@@ -61,6 +61,9 @@ class MidnightReader:
         now_ms, positions = view.account.at_ms, view.positions
         missed = missed_midnights(book, now_ms)
         self._closes = {at_ms: marks for at_ms, marks in self._closes.items() if at_ms in missed}
+        if not missed:
+            return ()
+        book = book.fork()  # the shared book goes on during the reads
         reads = READS_MAX
         found: list[MidnightMarks] = []
         for at_ms in reversed(missed):  # today's limits depend on the newest one

@@ -292,7 +292,7 @@ class Protector:
             protection.cancel_orphans(book.trades.open, book.orders.unsettled.values()),
             key=lambda o: o.symbol,
         ):
-            order = book.orders.unsettled.get(orphan.client_order_id)
+            order = self._executor.book.orders.unsettled.get(orphan.client_order_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_at_ms > young_ms):
                 continue  # it ended meanwhile, or its answer may still come
             if canceled == ORPHANS_MAX:

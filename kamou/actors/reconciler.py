@@ -148,7 +148,7 @@ class Reconciler(Actor[ReconcileNow]):
             self._open_at_snapshot = bool(view.positions)
         book = self._follower.catch_up()
         if found.agreed and found.money_explained and book.transfers.unvalued:
-            await self._commit_new(await self._transfers.value(book, view))
+            await self._commit_new(await self._transfers.value(book.fork(), view))
             book = self._follower.catch_up()
         self._report(found, view, await self._midnights.read(book, view))
         book = self._follower.catch_up()
@@ -186,13 +186,14 @@ class Reconciler(Actor[ReconcileNow]):
         """
         at_ms = self.clock.now_ms()
         port = self._port
+        # The shared book goes on during the reads.
+        since_ms, known = book.fills_since_ms(), frozenset(book.trades.open)
         offset_ms = certain_offset_ms(at_ms, await port.server_time_ms(), self.clock.now_ms())
         account = await port.account()
         positions = await port.positions()
         open_orders = await port.open_orders()
         # After the positions, which then never have a newer contract specification.
         await self._record_instruments(await port.instruments())
-        since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)
         if any(i.kind is IncomeKind.TRANSFER and i.at_ms >= account.at_ms for i in income):
@@ -207,7 +208,7 @@ class Reconciler(Actor[ReconcileNow]):
             clock_offset_ms=offset_ms,
         )
         await self._read_marks(view)
-        unknown = {p.symbol for p in positions} - book.trades.open.keys()
+        unknown = {p.symbol for p in positions} - known
         return view, await self._read_atrs(unknown) if unknown else {}
 
     async def _read_marks(self, view: VenueView) -> None:

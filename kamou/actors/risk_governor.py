@@ -54,7 +54,7 @@ class KeptCommand:
 class RiskGovernor(Actor[GovernorMessage]):
     """The actor that reviews orders, opens UTC days and keeps the trading state.
 
-    It decides on its own fold of the journal. It commits a permit before it answers, and a trading
+    It decides on the fold of the journal. It commits a permit before it answers, and a trading
     state before it acts on that state. While the journal cannot commit, it grants no permit.
     """
 

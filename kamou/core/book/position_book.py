@@ -1,9 +1,9 @@
 """Position book: the state that actors decide on, folded from events.
 
-Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
-before it decides, so all actors decide on the same facts. ``apply`` accepts late and repeated
-events; an assertion fails if Kamou made a wrong event. Treat the book and its parts as read-only:
-only the fold (``core/book/fold.py``) changes them.
+Every actor that decides applies the journal's newest events to a ``PositionBook`` before it
+decides, so all actors decide on the same facts. ``apply`` accepts late and repeated events; an
+assertion fails if Kamou made a wrong event. The actors share one book. Treat it and its parts as
+read-only: only the fold (``core/book/fold.py``) changes them.
 """
 
 from __future__ import annotations
