@@ -381,6 +381,7 @@ class _Composer:
             handler_deadline_s=self.deadline_s,
             on_cycle=self.on_cycle,
             funding_wanted=t1.need_funding(self.strategies.values()),
+            flow_wanted=t1.need_flow(self.strategies.values()),
         )
 
     def _scanner(self, index: int) -> Scanner:

@@ -1,4 +1,4 @@
-"""The feed, which sends each ``FeedShard`` its bars, open interest and funding."""
+"""The feed, which sends each ``FeedShard`` its bars and what else became known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kamou.actors.base import Actor
 from kamou.clock import floor_ms, next_ms
+from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 from kamou.messages.market import BarsClosed
@@ -34,6 +35,7 @@ class _Read:
     bars: Bars | None = None
     open_interest: Series | None = None
     funding: Series | None = None
+    flow: FlowWindows | None = None
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -41,8 +43,8 @@ class Feed(Actor[Never]):
     """The reader of new market data, which sends each shard its columns in each cycle.
 
     The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
-    without bars, and the next cycle reads from the end of the last bars. It reads funding only if a
-    strategy does and the venue has it.
+    without bars, and the next cycle reads from the end of the last bars. It reads funding and order
+    flow only if a strategy does and the venue has them.
     """
 
     name: str = attrs.field(init=False, default="feed")
@@ -52,9 +54,10 @@ class Feed(Actor[Never]):
     _period_ms: int
     _on_cycle: Callable[[int], None]
     _funding_wanted: bool = False
+    _flow_wanted: bool = False
     # The next cycle, and what was read before it.
     _cycle: int = attrs.field(init=False)
-    _known_ms: int = attrs.field(init=False)  # open interest and funding until then were read
+    _known_ms: int = attrs.field(init=False)  # all but bars was read until then
     _next_open_ms: int = attrs.field(init=False)
 
     @property
@@ -100,16 +103,21 @@ class Feed(Actor[Never]):
             funding = None
             if self._funding_wanted and self._port.capabilities.funding_rates:
                 funding = await self._port.funding_rates(self._known_ms, cycle_at_ms)
+            flow = None
+            if self._flow_wanted and self._port.capabilities.flow_windows:
+                flow = await self._port.flow_windows(self._known_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
             return _Read()
         if len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
             self._known_ms = cycle_at_ms
-        return _Read(bars=bars, open_interest=open_interest, funding=funding)
+        return _Read(bars=bars, open_interest=open_interest, funding=funding, flow=flow)
 
     def _columns(self, shard: FeedShard, cycle_at_ms: int, read: _Read) -> BarsClosed:
         part, bars = shard.columns, read.bars
         open_interest, funding = read.open_interest, read.funding
+        flow = read.flow or empty_flow(shard.symbols)
+        flow_values = flow.values[..., part] if read.flow else flow.values
         empty = np.empty((0, len(shard.symbols)))
         fields = [empty] * 5
         open_ms = open_interest_ms = funding_ms = np.empty(0, dtype=np.int64)
@@ -136,4 +144,6 @@ class Feed(Actor[Never]):
             open_interest=values,
             funding_ms=funding_ms,
             funding_rates=rates,
+            flow_ms=flow.end_ms,
+            flow=flow_values,
         )

@@ -15,6 +15,7 @@ import trio
 from kamou.clock import Clock, floor_ms
 from kamou.core.arrays import Floats, Ints
 from kamou.core.day import DAY_MS, show_utc
+from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
@@ -47,11 +48,12 @@ def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...
 
 @attrs.define(eq=False)
 class LoadedPanel:
-    """A panel, with the times of its newest open interest and funding."""
+    """A panel, with the times of its newest open interest, funding and order flow."""
 
     panel: Panel
     open_interest_at_ms: int = -1  # at which it became available; -1: the panel has none
     funding_at_ms: int = -1  # the same of funding
+    flow_at_ms: int = -1  # the same of order flow
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows that are newer than those in the panel.
@@ -77,6 +79,18 @@ class LoadedPanel:
                 self.panel.append_funding(int(at_ms), rates[row])
                 self.funding_at_ms = int(at_ms)
 
+    def take_flow(self, end_ms: Ints, values: Floats) -> None:
+        """Append the windows of order flow that ended after those in the panel.
+
+        Args:
+            end_ms: end of each window, ``[windows]``.
+            values: as ``FlowWindows.values``.
+        """
+        new = end_ms > self.flow_at_ms
+        if new.any():
+            self.panel.append_flow(end_ms[new], values[new])
+            self.flow_at_ms = int(end_ms[-1])
+
 
 @attrs.define(eq=False)
 class _Reading:
@@ -84,7 +98,7 @@ class _Reading:
 
     panels: dict[int, LoadedPanel]
     bars_until_ms: int
-    known_until_ms: int  # of open interest and funding
+    known_until_ms: int  # of all but bars
 
 
 class PanelLoader:
@@ -172,9 +186,10 @@ class PanelLoader:
                 bars = await self._port.bars(period_ms, since_ms, until_ms)
                 open_interest = await self._port.open_interest(reading.known_until_ms, known_ms)
                 funding = await self._read_funding(reading, known_ms)
+                flow = await self._read_flow(reading, known_ms)
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    f"the venue did not send bars, open interest and funding from "
+                    "the venue did not send bars, open interest, funding and order flow from "
                     f"{show_utc(since_ms)} to {show_utc(until_ms)} within "
                     f"{DAY_READ_TIMEOUT_S:g} s; the scanner reads again at its next bar"
                 )
@@ -182,6 +197,8 @@ class PanelLoader:
                 columns = self._parts[index].columns
                 if funding is not None:
                     loaded.take_funding(funding.available_ms, funding.values[:, columns])
+                if flow is not None:
+                    loaded.take_flow(flow.end_ms, flow.values[..., columns])
                 await self._fill(loaded, columns, bars, open_interest)
             reading.bars_until_ms, reading.known_until_ms = until_ms, known_ms
 
@@ -197,6 +214,19 @@ class PanelLoader:
         if not wanted or not self._port.capabilities.funding_rates:
             return None
         return await self._port.funding_rates(reading.known_until_ms, until_ms)
+
+    async def _read_flow(self, reading: _Reading, until_ms: int) -> FlowWindows | None:
+        """Return the order flow since the last read; None if it is not to be read.
+
+        Panels without a strategy that reads order flow keep none, and a venue may have none.
+
+        Raises:
+            UnreachableError, RateLimitedError: as the port.
+        """
+        wanted = any(loaded.panel.flow_windows for loaded in reading.panels.values())
+        if not wanted or not self._port.capabilities.flow_windows:
+            return None
+        return await self._port.flow_windows(reading.known_until_ms, until_ms)
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:

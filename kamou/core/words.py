@@ -28,6 +28,14 @@ FEATURE_NAMES = {
     "funding_age_h": "hours since the last settlement",
     "settlements": "settlements",
     "oi_change": "change of open interest",
+    "ofi": "order-flow imbalance",
+    "ofi_z": "z-score of order flow",
+    "trade_imbalance": "trade imbalance",
+    "trade_z": "z-score of the trade imbalance",
+    "spread_bps": "spread in bps",
+    "spread_median_bps": "median spread in bps",
+    "flow_windows": "windows of order flow",
+    "flow_age_min": "minutes since the last window",
 }
 """Name in words of each figure of a strategy."""
 

@@ -61,6 +61,7 @@ class Capabilities:
     open_interest: bool
     funding_rates: bool
     long_short_ratio: bool
+    flow_windows: bool  # order flow of windows
     reduce_only: bool
     withdraw_check: bool
     mark_history: bool  # ``marks_at`` can read past mark prices

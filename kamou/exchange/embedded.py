@@ -89,6 +89,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             open_interest=True,
             funding_rates=True,
             long_short_ratio=True,
+            flow_windows=True,
             reduce_only=True,
             withdraw_check=True,
             mark_history=True,

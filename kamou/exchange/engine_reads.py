@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kamou.clock import Clock
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.flow import FlowWindows
 from kamou.core.model import (
     Account,
     FillReport,
@@ -73,6 +74,12 @@ class EngineReads:
         until_ms = min(until_ms, self.data_ms())
         return await self._read_market(
             since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
+        )
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        until_ms = min(until_ms, self.data_ms())
+        return await self._read_market(
+            since_ms, until_ms, lambda market: market.flow_windows(since_ms, until_ms)
         )
 
     async def _read_market(

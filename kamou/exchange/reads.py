@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.flow import FlowWindows
 from kamou.core.model import (
     Account,
     FillReport,
@@ -46,6 +47,10 @@ class VenueReads(Protocol):
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
 
     async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        """Return the order flow of the windows that ended in ``(since_ms, until_ms]``."""
+        ...
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         """Return the present best quotes; a symbol without a quote is absent."""
@@ -135,6 +140,15 @@ class QueriedReads(ABC):
                 "long_short_ratios",
                 (since_ms, until_ms),
                 lambda venue: venue.long_short_ratios(since_ms, until_ms),
+            )
+        )
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        return await self.read(
+            VenueQuery(
+                "flow_windows",
+                (since_ms, until_ms),
+                lambda venue: venue.flow_windows(since_ms, until_ms),
             )
         )
 

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.order_flow import WINDOW_FIGURES
 from kamou.messages.envelope import Message
 
 
@@ -18,7 +19,8 @@ class BarsClosed(Message):
     that read, ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms``
     ``[rows]``. ``funding_rates`` has the rates that settled since then, in the same shape
     (fractions per interval; NaN: none settled), at ``funding_ms``; it is empty if no strategy reads
-    funding.
+    funding. ``flow`` has the windows of order flow that ended since then, in the shape of
+    ``FlowWindows.values``, with their ends ``flow_ms``; it is empty if no strategy reads them.
     """
 
     cycle_at_ms: int
@@ -33,3 +35,5 @@ class BarsClosed(Message):
     open_interest: Floats
     funding_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
     funding_rates: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
+    flow_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
+    flow: Floats = attrs.field(factory=lambda: np.empty((0, WINDOW_FIGURES, 0)))

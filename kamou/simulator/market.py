@@ -15,6 +15,7 @@ import numpy as np
 from kamou.core.arrays import Floats
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
+from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.model import Instrument
 
 D = Decimal
@@ -210,6 +211,9 @@ class SimulatedMarket:
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         return empty_series(self.symbols, DAY_MS)
+
+    def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
+        return empty_flow(self.symbols)
 
 
 def _path(

@@ -12,6 +12,7 @@ import trio
 from kamou.actors.feed import Feed, FeedShard
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows
 from kamou.errors import UnreachableError
 from kamou.exchange.base import Capabilities
 from kamou.messages.market import BarsClosed
@@ -76,7 +77,7 @@ async def test_the_feed_begins_every_cycle_and_reads_only_closed_bars() -> None:
 
 @attrs.define
 class FundingPort:
-    """Exchange port of a generated market, which may have no funding rates."""
+    """Exchange port of a generated market, which may lack funding rates or order flow."""
 
     market: GeneratedMarket
     capabilities: Capabilities
@@ -91,15 +92,22 @@ class FundingPort:
         assert self.capabilities.funding_rates, "the feed read funding that the venue lacks"
         return self.market.funding_rates(since_ms, until_ms)
 
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        assert self.capabilities.flow_windows, "the feed read order flow that the venue lacks"
+        return self.market.flow_windows(since_ms, until_ms)
 
-@pytest.mark.parametrize(("wanted", "listed"), [(True, True), (True, False), (False, True)])
-async def test_the_feed_sends_each_settlement_once_if_a_strategy_wants_it_and_the_venue_has_it(
-    wanted: bool, listed: bool
-) -> None:
+
+async def run_feed(
+    hours: int, lacks: dict[str, bool], **wanted: bool
+) -> tuple[GeneratedMarket, int, int, list[BarsClosed]]:
+    """Return the market, the first and the last time, and the messages to a shard of two symbols.
+
+    ``lacks`` are capabilities of the venue, ``wanted`` what strategies read.
+    """
     clock, sent = Clock(), list[BarsClosed]()
     start_ms = clock.ms
     market = GeneratedMarket(seed=3, origin_ms=start_ms, symbols=4, step_ms=CYCLE_MS)
-    capabilities = attrs.evolve(bars_port.Port().capabilities, funding_rates=listed)
+    capabilities = attrs.evolve(bars_port.Port().capabilities, **lacks)
     port: Any = FundingPort(market, capabilities)
 
     class Inbox:
@@ -117,23 +125,51 @@ async def test_the_feed_sends_each_settlement_once_if_a_strategy_wants_it_and_th
         period_ms=BAR_MS,
         handler_deadline_s=1.0,
         on_cycle=lambda _cycle: None,
-        funding_wanted=wanted,
+        **wanted,
     )
     await feed.recover()
-    while clock.ms < start_ms + 25 * HOUR_MS:
+    while clock.ms < start_ms + hours * HOUR_MS:
         due_ms = feed.next_due_ms()
         assert due_ms is not None
         clock.ms = due_ms
         await feed.tick()
         await trio.lowlevel.checkpoint()
+    return market, start_ms, clock.ms, sent
+
+
+@pytest.mark.parametrize(("wanted", "listed"), [(True, True), (True, False), (False, True)])
+async def test_the_feed_sends_each_settlement_once_if_a_strategy_wants_it_and_the_venue_has_it(
+    wanted: bool, listed: bool
+) -> None:
+    market, start_ms, end_ms, sent = await run_feed(
+        25, {"funding_rates": listed}, funding_wanted=wanted
+    )
     times = [at_ms for message in sent for at_ms in message.funding_ms.tolist()]
     if not (wanted and listed):
         assert times == []
         return
     assert times == [start_ms + hours * HOUR_MS for hours in (8, 16, 24)]
-    expected = market.funding_rates(start_ms, clock.ms).values[:, 1:3]
+    expected = market.funding_rates(start_ms, end_ms).values[:, 1:3]
     rates = np.concatenate([m.funding_rates for m in sent if len(m.funding_ms)])
     np.testing.assert_array_equal(rates, expected)
     for message in sent:  # a rate comes with the first bar that closes at or after its settlement
         assert (message.funding_ms > message.cycle_at_ms - BAR_MS).all()
         assert (message.funding_ms <= message.cycle_at_ms).all()
+
+
+@pytest.mark.parametrize(("wanted", "listed"), [(True, True), (True, False), (False, True)])
+async def test_the_feed_sends_each_window_of_order_flow_once_if_it_is_wanted_and_listed(
+    wanted: bool, listed: bool
+) -> None:
+    market, start_ms, end_ms, sent = await run_feed(3, {"flow_windows": listed}, flow_wanted=wanted)
+    times = [at_ms for message in sent for at_ms in message.flow_ms.tolist()]
+    if not (wanted and listed):
+        assert times == []
+        return
+    expected = market.flow_windows(start_ms, end_ms)
+    assert times == expected.end_ms.tolist()
+    assert len(times) >= 3 * HOUR_MS // FLOW_WINDOW_MS - 1
+    flow = np.concatenate([m.flow for m in sent if len(m.flow_ms)])
+    np.testing.assert_array_equal(flow, expected.values[..., 1:3])
+    for message in sent:
+        assert (message.flow_ms <= message.cycle_at_ms).all()

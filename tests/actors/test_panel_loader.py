@@ -19,6 +19,7 @@ from kamou.clock import floor_ms
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import PANEL_FIELDS, Panel
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
@@ -43,6 +44,7 @@ class Port:
     takes_ms: int = 0  # duration of each read by the clock
     away: int = 0  # number of the next reads that fail
     funding: bool = True  # the venue has funding rates
+    flow: bool = True  # the venue has order flow
     asked: list[tuple[int, int]] = attrs.Factory(list)
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
@@ -59,9 +61,15 @@ class Port:
         assert self.funding, "the loader read funding, which the venue does not have"
         return MARKET.funding_rates(since_ms, min(until_ms, self.now_ms))
 
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        await trio.lowlevel.checkpoint()
+        assert self.flow, "the loader read order flow, which the venue does not have"
+        return MARKET.flow_windows(since_ms, min(until_ms, self.now_ms))
+
     @property
     def capabilities(self) -> Capabilities:
-        return attrs.evolve(bars_port.Port().capabilities, funding_rates=self.funding)
+        known = bars_port.Port().capabilities
+        return attrs.evolve(known, funding_rates=self.funding, flow_windows=self.flow)
 
     async def _answer(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -99,6 +107,7 @@ class RowCount(trio.abc.Instrument):
 def new_panel(symbols: tuple[str, ...]) -> Panel:
     panel = Panel(symbols, PERIOD_MS, 40, INDICATORS, open_interest_rows=8, history_bars=300)
     panel.keep_funding(4)
+    panel.keep_flow(30)
     return panel
 
 
@@ -122,6 +131,8 @@ def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
     funding = MARKET.funding_rates(since_ms, now_ms)
     for settled_ms, rates in zip(funding.available_ms.tolist(), funding.values, strict=True):
         panel.append_funding(settled_ms, rates[columns])
+    flow = MARKET.flow_windows(since_ms, now_ms)
+    panel.append_flow(flow.end_ms, flow.values[..., columns])
     return panel
 
 
@@ -137,6 +148,8 @@ def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
     for one, other in zip(left.open_interest(now_ms), right.open_interest(now_ms), strict=True):
         np.testing.assert_array_equal(one, other)
     for one, other in zip(left.funding(now_ms), right.funding(now_ms), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(left.flow(now_ms), right.flow(now_ms), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -177,6 +190,8 @@ def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
         funding = MARKET.funding_rates(panel.close_ms, each.funding_at_ms)
         for settled_ms, rates in zip(funding.available_ms.tolist(), funding.values, strict=True):
             expected.append_funding(settled_ms, rates[columns_of(panel)])
+        flow = MARKET.flow_windows(panel.close_ms, each.flow_at_ms)
+        expected.append_flow(flow.end_ms, flow.values[..., columns_of(panel)])
         assert_equal(panel, expected, port.now_ms)
 
 
@@ -316,10 +331,11 @@ def port_now(port: Port) -> Callable[[], int]:
 
 
 def closed(at_ms: int) -> BarsClosed:
-    """Return the feed's message with the newest bar, open interest and funding."""
+    """Return the feed's message with the newest bar and all that became known since."""
     bar = MARKET.bars(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
     seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
     funding = MARKET.funding_rates(at_ms - PERIOD_MS, at_ms)
+    flow = MARKET.flow_windows(at_ms - PERIOD_MS, at_ms)
     return BarsClosed(
         cause_id="test",
         cycle_at_ms=at_ms,
@@ -334,6 +350,8 @@ def closed(at_ms: int) -> BarsClosed:
         open_interest=seen.values,
         funding_ms=funding.available_ms,
         funding_rates=funding.values,
+        flow_ms=flow.end_ms,
+        flow=flow.values,
     )
 
 
@@ -342,6 +360,13 @@ def test_a_venue_without_funding_rates_is_not_asked_for_them() -> None:
     (loaded,) = trio.run(load_all, loader(port, 1), 1)
     assert loaded.panel.count.all()
     assert np.isnan(loaded.panel.funding(port.now_ms)[1]).all()
+
+
+def test_a_venue_without_order_flow_is_not_asked_for_it() -> None:
+    port = Port(ORIGIN_MS + 5 * DAY_MS, flow=False)
+    (loaded,) = trio.run(load_all, loader(port, 1), 1)
+    assert loaded.panel.count.all()
+    assert np.isnan(loaded.panel.flow(port.now_ms)[1]).all()
 
 
 def test_the_panel_of_mean_reversion_is_warm_after_a_load() -> None:

@@ -277,7 +277,7 @@ class PortContract:
         assert len(bars.open_ms)
         assert bars.open_ms[-1] + bars.period_ms <= now_ms
 
-    async def test_funding_rates_and_open_interest_of_the_future_are_not_served(
+    async def test_funding_open_interest_and_order_flow_of_the_future_are_not_served(
         self, venue: VenueUnderTest
     ) -> None:
         now_ms = await venue.port.server_time_ms()
@@ -287,6 +287,8 @@ class PortContract:
             await venue.port.open_interest(0, later_ms),
         ):
             assert not (series.available_ms > now_ms).any()
+        flow = await venue.port.flow_windows(0, later_ms)
+        assert not (flow.end_ms > now_ms).any()
 
     async def test_a_past_mark_is_the_mark_that_the_position_was_valued_at_then(
         self, venue: VenueUnderTest

@@ -26,8 +26,9 @@ from kamou.runtime.runners import Runner, make_thread_runner, run_inline
 from kamou.settings.config import load_settings
 from kamou.venue.engine import Engine
 from kamou.venue.market import generator
+from kamou.venue.market.day_cache import DAYS_HELD
 from kamou.venue.market.generated_day import run_day
-from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
+from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.market import MadeInDays
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
@@ -183,6 +184,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
             found.append(await port.bars(STEP_MS, since_ms, since_ms + DAY_MS))
             found.append(await port.open_interest(since_ms, since_ms + DAY_MS))
             found.append(await port.funding_rates(since_ms, since_ms + DAY_MS))
+            found.append(await port.flow_windows(since_ms, since_ms + DAY_MS))
             await port.marks_at(source.symbols, since_ms)
         held.append(list(source._days))
         return found

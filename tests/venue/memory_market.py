@@ -10,6 +10,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
+from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.model import Instrument
 from tests.core import trading_cases
 
@@ -121,6 +122,9 @@ class MemoryMarket:
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         return empty_series(self.symbols, STEP_MS)
+
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        return empty_flow(self.symbols)
 
 
 def with_bars(*bars: Bar, before: int = 3, after: int = 30) -> list[Bar]:

@@ -1,4 +1,4 @@
-"""The panel: the newest bars, indicators, open interest and funding of a shard.
+"""The panel: the newest bars, indicators, and other sources of a shard.
 
 A panel has one row per closed bar and one column per symbol, in float64, with NaN where a symbol
 had no valid bar. The buffer is longer than the window and moves its newest rows to its start when
@@ -15,6 +15,7 @@ import numpy as np
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.day import HOUR_MS, show_utc
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState, update_block
+from kamou.core.market.flow import FlowReads, FlowRows
 from kamou.core.market.newest_rows import SLACK_ROWS_MIN, NewestRows
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
@@ -73,8 +74,8 @@ def _compare(
     return rows, bar
 
 
-class Panel:
-    """Bars, indicators, open interest and funding of one shard.
+class Panel(FlowReads):
+    """Bars, indicators, open interest, funding and order flow of one shard.
 
     Args:
         symbols: one per column.
@@ -122,6 +123,7 @@ class Panel:
         self._snapshot: tuple[int, InterestSnapshot] | None = None  # with its version
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
         self._funding = Settlements(0, width)
+        self._flow = FlowRows(0, width)
 
     @property
     def close_ms(self) -> int:

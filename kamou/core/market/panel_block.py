@@ -16,6 +16,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.indicators.base import Indicator
+from kamou.core.market.flow import FigureOfFlow, FlowSnapshot
 from kamou.core.market.settlements import FigureOfRates, FundingSnapshot
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
@@ -45,7 +46,7 @@ class InterestSnapshot:
 
 @attrs.frozen(kw_only=True, eq=False)
 class PanelBlock:
-    """Bars, indicators, open interest and funding after each bar of a block.
+    """Bars, indicators and other sources after each bar of a block.
 
     It reads the panel's buffer: use it before the panel's next bar.
     """
@@ -58,6 +59,7 @@ class PanelBlock:
     last_close_ms: Ints  # of each newest valid bar, ``[bars, symbols]``
     interest: Sequence[InterestSnapshot] = ()  # one for each bar; empty: no strategy reads it
     funding: Sequence[FundingSnapshot] = ()  # as ``interest``
+    flow: Sequence[FlowSnapshot] = ()  # as ``interest``
     _rows: Mapping[Field, Floats]  # window - 1 rows before the block, and the block's
     _indicators: Mapping[Indicator, Floats]  # [bars, symbols]
 
@@ -113,6 +115,19 @@ class PanelBlock:
             [
                 known.compute(key, at_ms, compute)
                 for known, at_ms in zip(self.funding, times, strict=True)
+            ]
+        )
+
+    def compute_from_flow(self, key: Hashable, now_ms: Ints, compute: FigureOfFlow) -> Floats:
+        """Return ``compute`` of the order flow known at each bar, ``[bars, ...]``.
+
+        ``now_ms`` is ``[bars, 1]``. One result serves all bars between two windows.
+        """
+        times = now_ms[:, 0].tolist()
+        return np.stack(
+            [
+                known.compute(key, at_ms, compute)
+                for known, at_ms in zip(self.flow, times, strict=True)
             ]
         )
 

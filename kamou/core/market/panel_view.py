@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.base import Indicator, IndicatorState
+from kamou.core.market.flow import FigureOfFlow
 from kamou.core.market.panel import PANEL_FIELDS, Field, Panel
 from kamou.core.market.settlements import FigureOfRates
 from kamou.errors import KamouError
@@ -31,8 +32,8 @@ class UnknownFieldError(KamouError):
 class UndeclaredReadError(KamouError):
     """A strategy read what it did not declare, or called what only the scanner may.
 
-    A read that it did not declare is of bars outside its window, open interest, funding or an
-    indicator.
+    A read that it did not declare is of bars outside its window, open interest, funding, order flow
+    or an indicator.
     """
 
 
@@ -45,6 +46,7 @@ class DeclaredReads:
     indicators: frozenset[Indicator]
     open_interest_rows: int  # 0: it reads no open interest
     funding_settlements: int = 0  # of each symbol; 0: it reads no funding
+    flow_windows: int = 0  # 0: it reads no order flow
 
 
 class PanelView(Panel):
@@ -96,6 +98,17 @@ class PanelView(Panel):
         raise UndeclaredReadError(
             "a strategy called panel.copy_funding; read panel.funding(now_ms)"
         )
+
+    def keep_flow(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.keep_flow; declare flow_windows")
+
+    def append_flow(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_flow; only the scanner adds order flow"
+        )
+
+    def copy_flow(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.copy_flow; read panel.flow(now_ms)")
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
         """Return ``n`` rows, as ``Panel.view`` does.
@@ -213,6 +226,39 @@ class PanelView(Panel):
                 " of settlements that it reads"
             )
         return rows
+
+    def flow(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return the newest declared windows of order flow, as ``Panel`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no order flow.
+        """
+        windows = self._declared_windows()
+        ends, values = super().flow(now_ms)
+        return _freeze(ends[-windows:]), _freeze(values[-windows:])
+
+    def compute_from_flow(self, key: Hashable, now_ms: int, compute: FigureOfFlow) -> Floats:
+        """Return ``compute`` of the declared flow, as ``compute_from_interest`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no order flow.
+        """
+        windows = self._declared_windows()
+
+        def compute_declared(ends: Ints, values: Floats) -> Floats:
+            return compute(_freeze(ends[-windows:]), _freeze(values[-windows:]))
+
+        own = (self._declared.strategy, windows, key)
+        return _freeze(np.asarray(super().compute_from_flow(own, now_ms, compute_declared)))
+
+    def _declared_windows(self) -> int:
+        windows = self._declared.flow_windows
+        if not windows:
+            raise UndeclaredReadError(
+                "the strategy reads order flow, and its flow_windows are 0; declare the number of"
+                " windows that it reads"
+            )
+        return windows
 
 
 def _freeze(values: npt.NDArray[T]) -> npt.NDArray[T]:

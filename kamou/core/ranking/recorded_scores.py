@@ -16,6 +16,7 @@ import numpy as np
 
 from kamou.core.arrays import Codes, Floats
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.flow import FlowSnapshot, FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
 from kamou.core.market.settlements import FundingSnapshot
@@ -27,7 +28,7 @@ BLOCK_BARS = 64  # so many bars share the fixed cost of each call of numpy
 
 
 class RecordedBars(Protocol):
-    """Recorded bars, open interest and funding, such as ``RecordedMarket``.
+    """Recorded bars and other sources, such as ``RecordedMarket``.
 
     Its bars are a time grid without gaps; a missing bar of a symbol is NaN.
     """
@@ -42,6 +43,7 @@ class RecordedBars(Protocol):
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars: ...
     def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
     def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -87,27 +89,38 @@ class _ScoredBlock:
         )
 
 
+@attrs.frozen(kw_only=True)
+class _Known:
+    """What became known besides bars; None: no strategy reads it."""
+
+    interest: Series
+    funding: Series | None
+    flow: FlowWindows | None
+
+
 class _Shard:
-    """The panel of a part of the symbols, and the open interest that it has taken."""
+    """The panel of a part of the symbols, and the times of what it has taken."""
 
     def __init__(self, panel: Panel, columns: slice) -> None:
         self.panel = panel
         self._columns = columns
         self._interest_at_ms = -1  # of the newest row
         self._funding_at_ms = -1
+        self._flow_at_ms = -1
 
-    def take(self, bars: Bars, interest: Series, funding: Series | None) -> PanelBlock:
-        """Append the bars, with the open interest and funding known at their closes.
+    def take(self, bars: Bars, known: _Known) -> PanelBlock:
+        """Append the bars, with what else was known at their closes.
 
         Return the panel after each bar.
         """
         close_ms: list[int] = (bars.open_ms + bars.period_ms).tolist()
         part = self._columns
-        interest_known = self._take_interest(close_ms, interest)
-        funding_known = self._take_funding(close_ms, funding) if funding is not None else ()
+        interest = self._take_interest(close_ms, known.interest)
+        funding = self._take_funding(close_ms, known.funding) if known.funding is not None else ()
+        flow = self._take_flow(close_ms, known.flow) if known.flow is not None else ()
         columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
-        return attrs.evolve(block, interest=interest_known, funding=funding_known)
+        return attrs.evolve(block, interest=interest, funding=funding, flow=flow)
 
     def _newest_first(self, series: Series) -> list[tuple[int, Floats]]:
         """Return the time and the part's values of each row, newest first."""
@@ -136,6 +149,17 @@ class _Shard:
                     self.panel.append_funding(settled_ms, rates)
                     self._funding_at_ms = settled_ms
             known.append(self.panel.copy_funding())
+        return known
+
+    def _take_flow(self, close_ms: list[int], flow: FlowWindows) -> list[FlowSnapshot]:
+        """Append the order flow and return it as it was at each close."""
+        values, known = flow.values[..., self._columns], []
+        for at_ms in close_ms:
+            new = (flow.end_ms > self._flow_at_ms) & (flow.end_ms <= at_ms)
+            if new.any():
+                self.panel.append_flow(flow.end_ms[new], values[new])
+                self._flow_at_ms = int(flow.end_ms[new][-1])
+            known.append(self.panel.copy_flow())
         return known
 
 
@@ -177,9 +201,10 @@ class RecordedScores:
             for part in shards
         )
         start_ms = times.start_ms - times.start_ms % times.period_ms
-        # Open interest and funding were read until then.
+        # All but bars was read until then.
         self._known_ms = start_ms - self._shards[0].panel.history_ms
         self._reads_funding = self._shards[0].panel.funding_settlements > 0
+        self._reads_flow = self._shards[0].panel.flow_windows > 0
         self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
         first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
         self._next_open_ms = max(self._known_ms, first_ms)
@@ -234,12 +259,14 @@ class RecordedScores:
             return False
         self._first_close_ms = int(bars.open_ms[0]) + bars.period_ms
         self._next_open_ms = int(bars.open_ms[-1]) + bars.period_ms
-        interest = self._market.open_interest(self._known_ms, self._next_open_ms)
-        funding = None
-        if self._reads_funding:
-            funding = self._market.funding_rates(self._known_ms, self._next_open_ms)
+        market, since_ms, until_ms = self._market, self._known_ms, self._next_open_ms
+        known = _Known(
+            interest=market.open_interest(since_ms, until_ms),
+            funding=market.funding_rates(since_ms, until_ms) if self._reads_funding else None,
+            flow=market.flow_windows(since_ms, until_ms) if self._reads_flow else None,
+        )
         self._known_ms = self._next_open_ms
-        blocks = [shard.take(bars, interest, funding) for shard in self._shards]
+        blocks = [shard.take(bars, known) for shard in self._shards]
         self._close, self._scored = np.concatenate([b.row("close") for b in blocks], axis=-1), ()
         if self._next_open_ms > self._scored_from_ms:
             self._scored = self._score(blocks)

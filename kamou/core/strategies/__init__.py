@@ -13,7 +13,11 @@ from typing import Protocol, cast
 
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Parameters, Strategy
-from kamou.core.strategies.evaluation import count_interest_rows, count_settlements
+from kamou.core.strategies.evaluation import (
+    count_flow_windows,
+    count_interest_rows,
+    count_settlements,
+)
 from kamou.errors import ConfigurationError, summarize_error
 
 # After 500 bars a Wilder average of 14 no longer depends on its seed, (13/14)^500 < 2^-53, so a
@@ -22,6 +26,7 @@ SEED_MEMORY_BARS = 500
 # A panel keeps so many settlements more than a strategy reads, so that funding which is newer than
 # the time of an evaluation takes no row from it.
 LATER_SETTLEMENTS = 3
+LATER_WINDOWS = 12  # the same of order flow: one hour
 # Modules of this package that are not strategies.
 PARTS = frozenset({"base", "conformance", "declarations", "evaluation"})
 
@@ -110,11 +115,16 @@ def need_funding(strategies: Iterable[Strategy]) -> bool:
     return any(map(count_settlements, strategies))
 
 
+def need_flow(strategies: Iterable[Strategy]) -> bool:
+    """Return True if one of the strategies reads order flow."""
+    return any(map(count_flow_windows, strategies))
+
+
 def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
     """Return an empty panel for these strategies.
 
     It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars,
-    open interest and funding every strategy is warm.
+    open interest, funding and order flow every strategy is warm.
     """
     chosen = tuple(strategies)
     rows = (count_interest_rows(s.open_interest_span_ms) for s in chosen)
@@ -128,4 +138,6 @@ def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms
     )
     settlements = max((0, *map(count_settlements, chosen)))
     panel.keep_funding(settlements and settlements + LATER_SETTLEMENTS)
+    windows = max((0, *map(count_flow_windows, chosen)))
+    panel.keep_flow(windows and windows + LATER_WINDOWS)
     return panel

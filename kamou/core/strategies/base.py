@@ -208,6 +208,16 @@ class FundingStrategy(Strategy, Protocol):
         ...
 
 
+@runtime_checkable
+class FlowStrategy(Strategy, Protocol):
+    """A strategy that also reads order flow."""
+
+    @property
+    def flow_windows(self) -> int:
+        """Windows of order flow that ``evaluate`` reads; 0: none."""
+        ...
+
+
 class Verdicts:
     """The abstain column under construction, ``[symbols]`` or ``[bars, symbols]``.
 

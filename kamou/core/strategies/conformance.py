@@ -15,6 +15,8 @@ import numpy as np
 from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import HOUR_MS
+from kamou.core.indicators.order_flow import SPREAD, TRADE_IMBALANCE, WINDOW_FIGURES
+from kamou.core.market.flow import FLOW_WINDOW_MS
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import make_panel
@@ -26,6 +28,7 @@ from kamou.core.strategies.evaluation import (
 )
 
 PERIOD_MS = HOUR_MS
+WINDOW_ENDS_MS = np.arange(FLOW_WINDOW_MS, PERIOD_MS + 1, FLOW_WINDOW_MS, dtype=np.int64)
 SYMBOLS = 24
 SCORED_BARS = 280  # after the warm-up
 LOOKS = (1, 40, 83, 160, 278)  # bars after the warm-up at which scores are compared
@@ -38,7 +41,8 @@ RELATIVE = 1e-10  # difference that sums in another order may make
 class MadeMarket:
     """A generated market of hourly bars, as columns ``[bars, symbols]``.
 
-    A panel gets every fourth row of open interest and every eighth row of funding rates.
+    A panel gets every fourth row of open interest and every eighth row of funding rates. Order flow
+    has the windows of each bar, ``[bars, windows, figures, symbols]``.
     """
 
     open: Floats
@@ -48,6 +52,7 @@ class MadeMarket:
     volume: Floats
     open_interest: Floats
     funding: Floats
+    flow: Floats
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
         """Append bars ``first <= t < last``, and what else was known by their closes."""
@@ -60,10 +65,11 @@ class MadeMarket:
                 panel.append_interest(open_ms + PERIOD_MS, self.open_interest[t])
             if (open_ms + PERIOD_MS) % FUNDING_PERIOD_MS == 0:
                 panel.append_funding(open_ms + PERIOD_MS, self.funding[t])
+            panel.append_flow(open_ms + WINDOW_ENDS_MS, self.flow[t])
 
     def choose(self, symbols: slice) -> MadeMarket:
         """Return the market with these symbols only."""
-        return self._map(lambda column: column[:, symbols])
+        return self._map(lambda column: column[..., symbols])
 
     def copy(self) -> MadeMarket:
         """Return a copy whose columns may be changed."""
@@ -100,7 +106,16 @@ def make_market(seed: int, bars: int) -> MadeMarket:
         volume=chance.uniform(1, 10, size=(bars, SYMBOLS)),
         open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(bars, SYMBOLS)), axis=0)),
         funding=chance.standard_t(3, size=(bars, SYMBOLS)) * 0.0003 + 0.0001,
+        flow=_make_flow(chance, bars),
     )
+
+
+def _make_flow(chance: np.random.Generator, bars: int) -> Floats:
+    """Return normal imbalances, those of trades in [-1, 1], and spreads of 4 bps."""
+    flow = chance.normal(size=(bars, len(WINDOW_ENDS_MS), WINDOW_FIGURES, SYMBOLS))
+    flow[:, :, TRADE_IMBALANCE] = np.tanh(flow[:, :, TRADE_IMBALANCE])
+    flow[:, :, SPREAD] = 4.0 * np.exp(0.5 * flow[:, :, SPREAD])
+    return flow
 
 
 def fill_panel(strategy: Strategy, market: MadeMarket, last: int, first: int = 0) -> Panel:
@@ -181,6 +196,7 @@ def _keeps_no_memory(bench: Bench) -> Iterator[str]:
             later_ms = panel.close_ms + k * INTEREST_PERIOD_MS
             panel.append_interest(later_ms, bench.market.open_interest[-k])
             panel.append_funding(later_ms, bench.market.funding[-k])
+            panel.append_flow(panel.close_ms + k * WINDOW_ENDS_MS[:1], bench.market.flow[-k, :1])
         if column := find_difference(followed[t], bench.scores(panel)):
             yield (
                 f"at bar {t} {column} differs between a panel that was evaluated at every bar and"
@@ -261,6 +277,7 @@ def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
     still.volume[:] = 0.0
     still.open_interest[:] = np.nan
     still.funding[:] = np.nan
+    still.flow[:] = np.nan
     for _ in (*bench.follow(flat), *bench.follow(still)):
         yield from ()  # the check of a bar's scores raises if one is invalid
 
@@ -286,7 +303,7 @@ CONFORMANCE_CHECKS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "scores after a gap do not depend on bars before it": _forgets_bars_before_a_gap,
     "no score of missing, broken or stale bars": _abstains_without_data,
     "no score in an empty panel": _abstains_from_an_empty_panel,
-    "flat prices, no volume, open interest or funding cause no error": _stands_degenerate_data,
+    "flat prices, and no volume or other source, cause no error": _stands_degenerate_data,
     "a symbol's score is the same in every shard": _scores_a_symbol_alone,
 }
 

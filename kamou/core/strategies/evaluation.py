@@ -26,7 +26,7 @@ from kamou.core.market.panel_view import (
     UndeclaredReadError,
     UnknownFieldError,
 )
-from kamou.core.strategies.base import FundingStrategy, Strategy, StrategyScores
+from kamou.core.strategies.base import FlowStrategy, FundingStrategy, Strategy, StrategyScores
 from kamou.core.strategies.declarations import find_invalid_declarations
 from kamou.errors import ConfigurationError, KamouError, summarize_error
 
@@ -340,6 +340,7 @@ def check_strategies(
                 indicators=frozenset(strategy.indicators),
                 open_interest_rows=count_interest_rows(strategy.open_interest_span_ms),
                 funding_settlements=count_settlements(strategy),
+                flow_windows=count_flow_windows(strategy),
             ),
         )
         for name, strategy in strategies.items()
@@ -354,3 +355,8 @@ def count_interest_rows(span_ms: int) -> int:
 def count_settlements(strategy: Strategy) -> int:
     """Return the number of settlements of funding that the strategy reads; 0: none."""
     return strategy.funding_settlements if isinstance(strategy, FundingStrategy) else 0
+
+
+def count_flow_windows(strategy: Strategy) -> int:
+    """Return the number of windows of order flow that the strategy reads; 0: none."""
+    return strategy.flow_windows if isinstance(strategy, FlowStrategy) else 0

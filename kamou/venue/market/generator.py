@@ -19,7 +19,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +37,11 @@ from kamou.core.market.bars import (
     resample,
     trailing_atr,
 )
+from kamou.core.market.flow import FlowWindows
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.errors import ConfigurationError
 from kamou.venue.market.bar_path import BarPath, join_segments
+from kamou.venue.market.day_cache import get_cached
 from kamou.venue.market.generated_day import (
     PATHS,
     DayBars,
@@ -51,13 +53,12 @@ from kamou.venue.market.generated_day import (
     make_day_bars,
     run_day,
 )
+from kamou.venue.market.generated_flow import FlowSettings, make_flow_windows
 from kamou.venue.market.market_states import MarketStates, StateKeeper
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01, later than any run
-DAYS_HELD = 4  # days of bars: tomorrow, today, yesterday for the ATR, and one for other reads
 _CACHES = ("_moves", "_days", "_draws", "_atrs")  # attributes by day; see ``twin``
-V = TypeVar("V")
 
 GENERATOR_VERSION = 1
 """The version of the generator; it increases with every change of a seed's market."""
@@ -101,6 +102,7 @@ class GeneratedMarket:
         self.instruments = self.universe.instruments
         self.symbols = self.universe.symbols
         self.paths = paths or PathSettings()
+        self.flow_settings = FlowSettings()  # others may be set before the first read of flow
         self.bars_per_day = DAY_MS // step_ms
         self.first_state = first_state(self.universe)
         self.states = MarketStates(self.first_state)
@@ -175,6 +177,10 @@ class GeneratedMarket:
         """Return the rates of each ``FUNDING_PERIOD_MS``, available at settlement."""
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
 
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        """Return the order flow of each ``FLOW_WINDOW_MS``, available at its end."""
+        return make_flow_windows(self, since_ms, until_ms, self._moves_of)
+
     def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
         """Return the bars and series of an interval as a dataset that can be stored."""
         return Dataset(
@@ -204,7 +210,7 @@ class GeneratedMarket:
         self._moves_of(day)  # each of the four may be in memory without the others
         self.day(day)
         self._atr_of(day)
-        _get_cached(self._draws, day, lambda: self._draw(day))
+        get_cached(self._draws, day, lambda: self._draw(day))
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
         """Return True if the bars and series of ``(from_ms, to_ms]`` are in memory."""
@@ -218,7 +224,7 @@ class GeneratedMarket:
         self.states.adopt(maker.states)
         for name in _CACHES:
             days: OrderedDict[int, Any] = getattr(maker, name)
-            _get_cached(getattr(self, name), day, partial(days.__getitem__, day))
+            get_cached(getattr(self, name), day, partial(days.__getitem__, day))
 
     def use_keeper(self, keeper: StateKeeper) -> None:
         """Store states in ``keeper`` from now on, and read them from it."""
@@ -253,11 +259,11 @@ class GeneratedMarket:
                     return moves
                 at += 1
 
-        return _get_cached(self._moves, day, run)
+        return get_cached(self._moves, day, run)
 
     def day(self, day: int) -> DayBars:
         """Return the bars of the ``day``-th UTC day since the origin."""
-        return _get_cached(
+        return get_cached(
             self._days,
             day,
             lambda: make_day_bars(self.universe, self.seed, day, self._moves_of(day)),
@@ -278,7 +284,7 @@ class GeneratedMarket:
             atr[atr <= 0.0] = np.nan
             return atr
 
-        return _get_cached(self._atrs, day, run)
+        return get_cached(self._atrs, day, run)
 
     def _native(self, first: int, last: int) -> Bars:
         """Return bars ``first`` to ``last`` (excluded), all of one day, as views."""
@@ -363,7 +369,7 @@ class GeneratedMarket:
         if self._bar_path is None or self._bar_path[0] != bar:
             day, row = divmod(bar, self.bars_per_day)
             bars = self.day(day)
-            draws = _get_cached(self._draws, day, lambda: self._draw(day))[:, row]
+            draws = get_cached(self._draws, day, lambda: self._draw(day))[:, row]
             path = BarPath.from_draws(
                 open_=bars.open[row],
                 high=bars.high[row],
@@ -385,15 +391,3 @@ class GeneratedMarket:
     def _draw(self, day: int) -> Floats:
         """Return the uniform draws of the day's paths, ``[3, bars, symbols]``."""
         return day_rng(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
-
-
-def _get_cached(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
-    """Return the day's value, cached or from ``run``; cache up to ``DAYS_HELD`` days."""
-    value = cache.get(day)
-    if value is None:
-        value = cache[day] = run()
-        if len(cache) > DAYS_HELD:
-            cache.popitem(last=False)  # the least recently used day
-    else:
-        cache.move_to_end(day)
-    return value

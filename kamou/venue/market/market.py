@@ -14,6 +14,7 @@ from typing import Protocol, Self, runtime_checkable
 from kamou.core.arrays import Floats
 from kamou.core.market.bars import Bars, Series
 from kamou.core.market.bars import Segment as Segment
+from kamou.core.market.flow import FlowWindows
 from kamou.core.model import Instrument
 
 
@@ -62,6 +63,10 @@ class MarketSource(Protocol):
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         """Return the ratios of long to short accounts of ``(since_ms, until_ms]``."""
+        ...
+
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        """Return the order flow of the windows that ended in ``(since_ms, until_ms]``."""
         ...
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from kamou.core.arrays import Floats
 from kamou.core.day import show_utc
 from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
+from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
 from kamou.venue.market.assumed_contracts import AssumedContracts
@@ -241,6 +242,13 @@ class RecordedMarket:
         return attrs.evolve(
             self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
         )
+
+    def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
+        """Return no windows, because datasets have no order flow.
+
+        Strategies that need it abstain.
+        """
+        return empty_flow(self.symbols)
 
     def restrict(
         self,

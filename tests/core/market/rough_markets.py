@@ -9,6 +9,8 @@ import numpy as np
 
 from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS
+from kamou.core.indicators.order_flow import LEVELS, SPREAD, WINDOW_FIGURES
+from kamou.core.market.flow import FLOW_WINDOW_MS, FlowSnapshot
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
 from kamou.core.market.settlements import FundingSnapshot
@@ -18,7 +20,7 @@ PERIOD_MS = HOUR_MS
 
 @attrs.frozen(kw_only=True, eq=False)
 class RoughMarket:
-    """Bars ``[bars, symbols]``; open interest and funding with their available times."""
+    """Bars ``[bars, symbols]``; other sources with their available times."""
 
     open_ms: Ints
     open: Floats
@@ -30,6 +32,8 @@ class RoughMarket:
     interest: Floats
     funding_ms: Ints
     funding: Floats
+    flow_ms: Ints
+    flow: Floats
 
     @property
     def symbols(self) -> list[str]:
@@ -42,9 +46,10 @@ class RoughMarket:
         return self.open_ms[rows], open_, high, low, close, volume
 
     def cut(self, bars: int) -> RoughMarket:
-        """Return the first ``bars`` bars, with open interest and funding known by their end."""
+        """Return the first ``bars`` bars, with what else was known by their end."""
         until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
         known, settled = self.interest_ms <= until_ms, self.funding_ms <= until_ms
+        ended = self.flow_ms <= until_ms
         names = ("open_ms", "open", "high", "low", "close", "volume")
         return attrs.evolve(
             self,
@@ -52,6 +57,8 @@ class RoughMarket:
             interest=self.interest[known],
             funding_ms=self.funding_ms[settled],
             funding=self.funding[settled],
+            flow_ms=self.flow_ms[ended],
+            flow=self.flow[ended],
             **{name: getattr(self, name)[:bars] for name in names},
         )
 
@@ -77,6 +84,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
     if chance.random() < 0.3:  # some rows are missing
         open_ms[chance.integers(0, bars) :] += PERIOD_MS * chance.integers(1, 4)
     funding_ms, funding = draw_funding(seed, bars, symbols)
+    flow_ms, flow = draw_flow(seed, bars, symbols)
     return RoughMarket(
         open_ms=open_ms,
         open=open_,
@@ -88,7 +96,26 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
         interest=interest,
         funding_ms=funding_ms,
         funding=funding,
+        flow_ms=flow_ms,
+        flow=flow,
     )
+
+
+def draw_flow(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats]:
+    """Return ends and figures of windows, some of them missing or without quotes."""
+    chance = np.random.default_rng((seed, 2))
+    ends = np.arange(1, bars * PERIOD_MS // FLOW_WINDOW_MS, dtype=np.int64) * FLOW_WINDOW_MS
+    flow = chance.normal(size=(len(ends), WINDOW_FIGURES, symbols))
+    flow[:, SPREAD] = 4.0 * np.exp(0.6 * flow[:, SPREAD])
+    flow[chance.random(flow.shape) < 0.01] = chance.choice([np.nan, np.inf])
+    for symbol in np.flatnonzero(chance.random(symbols) < 0.5):
+        first, last = np.sort(chance.integers(0, len(ends), size=2))
+        figures = slice(None) if chance.random() < 0.5 else [*range(LEVELS), SPREAD]
+        flow[first:last, figures, symbol] = np.nan  # no stream, or trades only
+    kept = chance.random(len(ends)) > chance.choice([0.0, 0.02])
+    if chance.random() < 0.3:  # the record ends early
+        kept[chance.integers(0, len(ends)) :] = False
+    return ends[kept], flow[kept]
 
 
 def draw_funding(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats]:
@@ -129,10 +156,11 @@ def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
 
 def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
     """Append each bar after what else was known at its close; yield its index."""
-    taken = settled = 0
+    taken = settled = ended = 0
     for t in range(len(market.open_ms)):
         taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
         settled = _feed_funding(panel, market, settled, int(market.open_ms[t]) + PERIOD_MS)
+        ended = _feed_flow(panel, market, ended, int(market.open_ms[t]) + PERIOD_MS)
         open_ms, *columns = market.bars(t, t + 1)
         panel.append(int(open_ms[0]), *(column[0] for column in columns))
         yield t
@@ -142,7 +170,7 @@ def feed_blocks(
     panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
 ) -> Iterator[tuple[slice, PanelBlock]]:
     """Append blocks of random sizes without gaps; yield each with its rows."""
-    taken = settled = first = 0
+    taken = settled = ended = first = 0
     gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
     ends = [*gaps.tolist(), len(market.open_ms)]
     while first < len(market.open_ms):
@@ -150,13 +178,17 @@ def feed_blocks(
         last = min(end, first + int(chance.integers(1, bars_max + 1)))
         snapshots: list[InterestSnapshot] = []
         fundings: list[FundingSnapshot] = []
+        flows: list[FlowSnapshot] = []
         for close_ms in (market.open_ms[first:last] + PERIOD_MS).tolist():
             taken = _feed_interest(panel, market, taken, close_ms)
             snapshots.append(panel.copy_interest())
             settled = _feed_funding(panel, market, settled, close_ms)
             fundings.append(panel.copy_funding())
+            ended = _feed_flow(panel, market, ended, close_ms)
+            flows.append(panel.copy_flow())
         block = panel.append_block(*market.bars(first, last))
-        yield slice(first, last), attrs.evolve(block, interest=snapshots, funding=fundings)
+        known = attrs.evolve(block, interest=snapshots, funding=fundings, flow=flows)
+        yield slice(first, last), known
         first = last
 
 
@@ -172,3 +204,9 @@ def _feed_funding(panel: Panel, market: RoughMarket, settled: int, until_ms: int
         panel.append_funding(int(market.funding_ms[settled]), market.funding[settled])
         settled += 1
     return settled
+
+
+def _feed_flow(panel: Panel, market: RoughMarket, ended: int, until_ms: int) -> int:
+    last = int(np.searchsorted(market.flow_ms, until_ms, side="right"))
+    panel.append_flow(market.flow_ms[ended:last], market.flow[ended:last])
+    return last

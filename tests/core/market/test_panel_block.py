@@ -56,6 +56,7 @@ INDICATORS: tuple[Indicator, ...] = (Atr(5), Adx(4), Rsi(2), Ema(7), Highest())
 def make_panel(market: RoughMarket) -> Panel:
     panel = Panel(market.symbols, PERIOD_MS, WINDOW, INDICATORS, open_interest_rows=5)
     panel.keep_funding(7)
+    panel.keep_flow(40)
     return panel
 
 
@@ -103,6 +104,10 @@ def test_blocks_of_any_size_equal_single_bars_bit_for_bit(
             settled, rates = single.funding(single.close_ms)
             same(block.funding[b].times, settled)
             same(block.funding[b].rates, rates)
+            ends, flow = single.flow(single.close_ms)
+            ends_of_block, flow_of_block = block.flow[b].known(single.close_ms)
+            same(ends_of_block, ends)
+            same(flow_of_block, flow)
     assert next(steps, None) is None
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from kamou.core.day import HOUR_MS
 from kamou.core.indicators.atr import Atr
+from kamou.core.indicators.order_flow import WINDOW_FIGURES
 from kamou.core.indicators.rsi import Rsi
+from kamou.core.market.flow import FLOW_WINDOW_MS
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Field, Panel
 from kamou.core.market.panel_view import (
@@ -25,17 +27,21 @@ FIELDS = get_args(Field)
 WINDOW = 20
 ROWS = 6
 SETTLEMENTS = 7
+WINDOWS = 9
 
 
 def filled_panel(bars: int = 30) -> Panel:
     chance = np.random.default_rng(5)
     panel = Panel(("A", "B"), HOUR_MS, WINDOW, (Atr(3), Rsi(2)), open_interest_rows=ROWS)
     panel.keep_funding(SETTLEMENTS)
+    panel.keep_flow(WINDOWS)
     for t in range(bars):
         close = chance.uniform(90, 110, 2)
         panel.append(t * HOUR_MS, close, close + 1, close - 1, close, close)
         panel.append_interest(t * INTEREST_PERIOD_MS, close)
         panel.append_funding(t * FUNDING_PERIOD_MS, close / 1e6)
+        window = np.array([(t + 1) * FLOW_WINDOW_MS])
+        panel.append_flow(window, chance.normal(size=(1, WINDOW_FIGURES, 2)))
     return panel
 
 
@@ -43,7 +49,11 @@ PANEL = filled_panel()
 
 
 def limited(
-    bars: int = 5, open_interest_rows: int = 0, strategy: str = "one", settlements: int = 0
+    bars: int = 5,
+    open_interest_rows: int = 0,
+    strategy: str = "one",
+    settlements: int = 0,
+    windows: int = 0,
 ) -> PanelView:
     declared = DeclaredReads(
         strategy=strategy,
@@ -51,6 +61,7 @@ def limited(
         indicators=frozenset({Atr(3)}),
         open_interest_rows=open_interest_rows,
         funding_settlements=settlements,
+        flow_windows=windows,
     )
     return PanelView(PANEL, declared)
 
@@ -167,6 +178,40 @@ def test_funding_that_is_not_declared_is_an_error_and_a_strategy_cannot_write_it
         view.keep_funding(3)
     with pytest.raises(UndeclaredReadError, match=r"read panel\.funding"):
         view.copy_funding()
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, WINDOWS), st.integers(22, 31)), max_size=10))
+def test_order_flow_and_its_cached_figures_have_the_newest_declared_windows(
+    reads: list[tuple[int, int]],
+) -> None:
+    for rows, at in reads:
+        view, now_ms = limited(windows=rows), at * FLOW_WINDOW_MS
+        ends, values = PANEL.flow(now_ms)
+        assert ends[-1] == min(at, 30) * FLOW_WINDOW_MS
+        seen_ends, seen_values = view.flow(now_ms)
+        np.testing.assert_array_equal(seen_ends, ends[-rows:])
+        np.testing.assert_array_equal(seen_values, values[-rows:])
+        found = view.compute_from_flow("sum", now_ms, lambda _ends, seen: seen.sum(axis=0))
+        np.testing.assert_array_equal(found, values[-rows:].sum(axis=0))
+
+
+def test_order_flow_that_is_not_declared_is_an_error_and_a_strategy_cannot_write_it() -> None:
+    for read in (
+        lambda: limited().flow(0),
+        lambda: limited().compute_from_flow("x", 0, lambda _ends, values: values[-1]),
+    ):
+        with pytest.raises(UndeclaredReadError, match="flow_windows are 0"):
+            read()
+    view = limited(windows=2)
+    for array in view.flow(30 * FLOW_WINDOW_MS):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds order flow"):
+        view.append_flow(np.array([0]), np.ones((1, WINDOW_FIGURES, 2)))
+    with pytest.raises(UndeclaredReadError, match="declare flow_windows"):
+        view.keep_flow(3)
+    with pytest.raises(UndeclaredReadError, match=r"read panel\.flow"):
+        view.copy_flow()
 
 
 def test_a_strategy_can_write_nothing_of_the_panel() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kamou.core.arrays import Floats, Ints
 from kamou.core.market.bars import Bars, Series, resample
+from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.ranking import recorded_scores
@@ -35,6 +36,7 @@ class Recorded:
     data: Bars
     interest: Series
     funding: Series
+    flow: FlowWindows
 
     @classmethod
     def of(cls, market: RoughMarket) -> Recorded:
@@ -63,6 +65,7 @@ class Recorded:
                 values=market.funding,
                 period_ms=PERIOD_MS,
             ),
+            flow=FlowWindows(symbols=symbols, end_ms=market.flow_ms, values=market.flow),
         )
 
     @property
@@ -85,6 +88,12 @@ class Recorded:
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         return self.funding.between(since_ms, until_ms)
+
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        ended = (since_ms < self.flow.end_ms) & (self.flow.end_ms <= until_ms)
+        return attrs.evolve(
+            self.flow, end_ms=self.flow.end_ms[ended], values=self.flow.values[ended]
+        )
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -109,11 +118,13 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
         close_ms = open_ms + times.period_ms
         new = recorded.open_interest(seen_ms, close_ms)
         funding = recorded.funding_rates(seen_ms, close_ms)
+        flow = recorded.flow_windows(seen_ms, close_ms)
         seen_ms = close_ms
         for panel, part in zip(panels, parts, strict=True):
             feed_interest(panel, new, part)
             for settled_ms, rates in zip(funding.available_ms, funding.values, strict=True):
                 panel.append_funding(int(settled_ms), rates[part])
+            panel.append_flow(flow.end_ms, flow.values[..., part])
             panel.append(
                 open_ms,
                 *(c[t, part] for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),

@@ -12,6 +12,7 @@ from kamou.core.strategies.base import BlockStrategy, StrategyScores
 from kamou.core.strategies.funding_fade import FundingFadeParameters
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
+from kamou.core.strategies.order_flow import OrderFlowParameters
 from tests.core.market.rough_markets import (
     PERIOD_MS,
     RoughMarket,
@@ -41,6 +42,9 @@ EAGER = {
     ),
     "funding_fade": FundingFadeParameters(
         settlements=6, apr_min_pct=5, extreme_bars=5, efficiency_max=0.4, atr_period=5
+    ),
+    "order_flow": OrderFlowParameters(
+        windows=24, missing_max=4, levels=2, z_min=0.5, spread_ratio_max=1.5, atr_period=5
     ),
 }
 NAMES = tuple(
@@ -82,7 +86,7 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
 
 
 def test_every_strategy_of_kamou_scores_blocks() -> None:
-    assert set(NAMES) >= {"mean_reversion", "oi_momentum", "funding_fade"}
+    assert set(NAMES) >= {"mean_reversion", "oi_momentum", "funding_fade", "order_flow"}
 
 
 @pytest.mark.parametrize("name", NAMES)

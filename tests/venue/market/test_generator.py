@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Segment, resample, trailing_atr
 from kamou.errors import ConfigurationError
+from kamou.venue.market.day_cache import DAYS_HELD
 from kamou.venue.market.generated_day import PathSettings, Regime
-from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
-from kamou.venue.market.tape import best_quotes, market_trades
+from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.market.tape import market_trades
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -301,20 +302,6 @@ def test_the_universe_has_distinct_symbols_and_ticks_and_lots_that_fit_their_pri
 
 
 # --- quotes and market trades ----------------------------------------------------------------
-
-
-@settings(max_examples=30)
-@given(offset=st.integers(0, 2 * DAY_MS))
-def test_best_quotes_are_around_the_price_and_about_a_tick_or_more_apart(offset: int) -> None:
-    at = ORIGIN_MS + offset
-    quotes, mid = best_quotes(MARKET, at), MARKET.prices(at)
-    ticks = np.array([float(each.tick) for each in MARKET.instruments])
-    assert (quotes.bid <= mid).all()
-    assert (quotes.ask >= mid).all()
-    assert (quotes.ask - quotes.bid >= 0.99 * ticks).all()
-    assert (quotes.bid_qty > 0).all()
-    assert (quotes.ask_qty > 0).all()
-    assert same(quotes, best_quotes(MARKET, at))
 
 
 def test_market_trades_agree_with_their_bar_and_do_not_depend_on_the_interval() -> None:
