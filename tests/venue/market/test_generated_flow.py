@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.core.day import DAY_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.indicators.order_flow import LEVELS, SPREAD, BookLevels
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows
 from kamou.core.market.flow_gatherer import FlowGatherer
+from kamou.venue.market.generated_day import first_state, run_day
 from kamou.venue.market.generated_flow import FlowSettings
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.tape import (
@@ -154,6 +155,25 @@ def test_flow_has_no_correlation_with_the_next_hour_unless_foresight_is_set() ->
         assert np.corrcoef(ofi.ravel(), scaled.ravel())[0, 1] == pytest.approx(
             expected, abs=4 * error
         )
+
+
+@pytest.mark.parametrize("step_ms", [60_000, 300_000, 3_600_000])
+def test_flow_with_full_foresight_is_the_return_of_the_next_hour_until_midnight(
+    step_ms: int,
+) -> None:
+    source = market(foresight=1.0, step_ms=step_ms)
+    bars, start = DAY_MS // step_ms, first_state(source.universe)
+    _, moves = run_day(source.universe, source.paths, source.seed, 0, bars, start)
+    ofi = source.flow_windows(ORIGIN_MS, ORIGIN_MS + DAY_MS).ofi[:, 0]
+    for window in range(WINDOWS_PER_DAY):
+        end_ms = (window + 1) * FLOW_WINDOW_MS
+        opens = [row for row in range(bars) if end_ms <= row * step_ms < end_ms + HOUR_MS]
+        if not opens:
+            assert (ofi[window] == 0).all()
+            continue
+        returns = moves.log_close[opens[-1]] - moves.log_close[opens[0] - 1]
+        variance = moves.variance[opens[0] * step_ms // HOUR_MS] * len(opens)
+        np.testing.assert_allclose(ofi[window], 3 * returns / np.sqrt(variance), rtol=1e-9)
 
 
 def test_flow_with_foresight_changes_no_price_and_no_other_series() -> None:
