@@ -169,7 +169,7 @@ def _part_trades(market: GeneratedMarket, column: int, part: int, part_ms: int) 
     shares = rng.standard_exponential(TRADES_PER_PART)
     for taken, of_volume in ((bought, (1.0 + imbalance) / 2), (~bought, (1.0 - imbalance) / 2)):
         shares[taken] *= of_volume / shares[taken].sum()
-    half = mid * market.half_spread_bps()[column] / float(BPS_PER_UNIT)
+    half = mid * market.half_spread_bps(end_ms)[column] / float(BPS_PER_UNIT)
     return MarketTrades(
         at_ms=market.first_ms + bar * market.step_ms + offset,
         price=np.where(bought, mid + half, mid - half),
