@@ -25,8 +25,9 @@ class BarRow:
 
     ``count`` is the number of consecutive valid bars, this one included: 0 where missing, 1 on
     the first bar after a gap. ``change`` (of close), ``rise`` (of high), ``fall`` (of low,
-    positive downwards) and ``true_range`` compare with the bar before and are meaningful only
-    where ``count >= 2``.
+    positive downwards), ``true_range`` and ``log_return`` compare with the bar before and are
+    meaningful only where ``count >= 2``. ``close_ms`` is the time of the close, ``[1]``, or
+    ``[bars, 1]`` for a block.
     """
 
     high: Floats
@@ -36,7 +37,9 @@ class BarRow:
     rise: Floats
     fall: Floats
     true_range: Floats
+    log_return: Floats
     count: Ints
+    close_ms: Ints
 
 
 class IndicatorState(Protocol):

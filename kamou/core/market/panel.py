@@ -49,7 +49,7 @@ def _drop_invalid(columns: tuple[Floats, ...]) -> tuple[Mask, tuple[Floats, ...]
 
 
 def _compare(
-    columns: tuple[Floats, ...], previous: tuple[Floats, ...], count: Ints
+    columns: tuple[Floats, ...], previous: tuple[Floats, ...], count: Ints, close_ms: Ints
 ) -> tuple[dict[Field, Floats], BarRow]:
     """Return the rows of every field, and the input of indicators.
 
@@ -57,6 +57,7 @@ def _compare(
         columns: valid open, high, low, close, volume and ln(close).
         previous: the ``COMPARED_FIELDS`` fields of the bars before.
         count: number of consecutive valid bars.
+        close_ms: times of the closes, ``[1]``, or ``[bars, 1]`` for a block.
     """
     _, high, low, close, _, log_close = columns
     previous_high, previous_low, previous_close, previous_log = previous
@@ -69,7 +70,9 @@ def _compare(
         rise=high - previous_high,
         fall=previous_low - low,
         true_range=np.maximum(high, previous_close) - np.minimum(low, previous_close),
+        log_return=rows["log_return"],
         count=count,
+        close_ms=close_ms,
     )
     return rows, bar
 
@@ -160,7 +163,8 @@ class Panel(FlowReads):
         self.bars += 1
         self.last_close_ms = np.where(valid, self.close_ms, self.last_close_ms)
         previous = tuple(self.row(field) for field in COMPARED_FIELDS)
-        rows, bar = _compare((*columns, np.log(columns[3])), previous, self.count)
+        closed_at = np.array([self.close_ms])
+        rows, bar = _compare((*columns, np.log(columns[3])), previous, self.count, closed_at)
         if gap:
             rows["log_return"] = np.full_like(rows["log_return"], np.nan)
         for state in self._states.values():
@@ -201,7 +205,7 @@ class Panel(FlowReads):
         previous = tuple(
             self._rows[field].last_of_block(bars)[-bars - 1 : -1] for field in COMPARED_FIELDS
         )
-        rows, bar = _compare(columns, previous, count)
+        rows, bar = _compare(columns, previous, count, close_ms[:, np.newaxis])
         if gap:
             rows["log_return"][0] = np.nan
         self._rows["log_return"].push_block(rows["log_return"])
