@@ -59,6 +59,7 @@ class Answer:
     bar_closed_at_ms: int
     close: Floats
     columns: tuple[StrategyScores, ...]
+    regimes: None = None
 
 
 class Market:

@@ -31,11 +31,12 @@ from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
 from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import SaltOf
+from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
 from kamou.core.refining.calls import AskModel
 from kamou.core.strategies.base import Strategy
-from kamou.core.strategies.evaluation import StrategyFailure, check_strategies
+from kamou.core.strategies.evaluation import StrategyFailure, check_strategies, raise_failure
 from kamou.exchange.base import IsHalted, PortChecks
 from kamou.messages.governor import DiskFull, ProtectionFailed
 from kamou.messages.orders import GovernorMessage
@@ -46,14 +47,6 @@ from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
-
-
-def raise_failure(failure: StrategyFailure) -> None:
-    """Raise the error of a strategy that failed, which crashes its scanner.
-
-    A run in which a failed strategy abstains passes another function.
-    """
-    raise failure.error
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -148,6 +141,9 @@ class _Composer:
         others = {name: file.factory for name, file in chosen.files.items()}
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters, others)
         self.checked = check_strategies(self.strategies, self.period_ms)
+        reads_regimes = not t2.READ_REGIMES.isdisjoint(settings.veto.enabled)
+        regime = RegimeIndicator(terms=settings.regime, period_ms=self.period_ms)
+        self.regime = regime if reads_regimes else None
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.recorded = self._recorded_scores()
         if self.recorded is not None:  # one scanner passes the ready rankings on
@@ -171,11 +167,12 @@ class _Composer:
                 journal_proof=self._journal_proof,
             )
         )
+        made = self.strategies.values()
         self.panels = PanelLoader(
             port=self.port,
             clock=inputs.clock,
             parts=self.parts,
-            new_panel=partial(t1.make_panel, self.strategies.values(), period_ms=self.period_ms),
+            new_panel=lambda names: t1.make_panel(made, names, self.period_ms, self.regime),
         )
 
     def _recorded_scores(self) -> scores.RecordedScores | None:
@@ -192,7 +189,9 @@ class _Composer:
         now_ms, delay_ms, top = inputs.clock.now_ms(), cycle.bar_delay_ms, cycle.candidates_max
         times = scores.ScoringTimes(start_ms=now_ms, period_ms=period_ms, delay_ms=delay_ms)
         shards = [part.columns for part in self.parts]
-        return scores.RecordedScores(inputs.recorded, strategies, times, shards=shards, top=top)
+        return scores.RecordedScores(
+            inputs.recorded, strategies, times, shards=shards, top=top, regime=self.regime
+        )
 
     def _on_disk_full(self, report: DiskFull) -> None:
         self.mailboxes.risk_governor.put_priority(report)
@@ -357,9 +356,10 @@ class _Composer:
             refiner=self.mailboxes.refiner,
             universe=self.universe,
             strategies=self.strategies,
-            vetoes=t2.discover_vetoes(),
+            vetoes=t2.discover_vetoes(settings.veto.enabled),
             cycle=settings.cycle,
             period_ms=self.period_ms,
+            step_ms=self.inputs.step_ms,
             limits=settings.veto,
             parameters=settings.trading_parameters,
             handler_deadline_s=self.deadline_s,
@@ -395,5 +395,6 @@ class _Composer:
             veto=self.mailboxes.veto,
             on_strategy_failed=self.inputs.on_strategy_failed,
             recorded=self.recorded,
+            regime=self.regime,
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )

@@ -23,7 +23,8 @@ class FundingRates:
     """Cache of the funding rates that settled last.
 
     ``rates`` has by symbol the last rate that settled in the 24 h before the read, a fraction per
-    funding interval, > 0 if longs pay. If a read fails, the rates of the last read stay for 24 h.
+    funding interval, > 0 if longs pay; ``settled_ms`` has the time of that settlement. If a read
+    fails, both stay for 24 h as the last read left them.
     """
 
     def __init__(self, read: Read, *, clock: Clock) -> None:
@@ -31,6 +32,7 @@ class FundingRates:
         self._clock = clock
         self._read_at_ms = 0
         self.rates: Mapping[str, Decimal] = {}
+        self.settled_ms: Mapping[str, int] = {}
 
     async def refresh(self) -> None:
         """Read the rates, unless they were read in this hour.
@@ -44,13 +46,19 @@ class FundingRates:
             series = await self._read(now_ms - DAY_MS, now_ms)
         except (UnreachableError, RateLimitedError):
             if now_ms - self._read_at_ms > DAY_MS:
-                self.rates = {}
+                self.rates, self.settled_ms = {}, {}
             return
         self._read_at_ms = now_ms
         self.rates = {
             symbol: Decimal(repr(rate))
             for symbol, rate in zip(series.symbols, last_known(series.values), strict=True)
             if rate == rate
+        }
+        times = np.where(np.isnan(series.values), np.nan, series.available_ms[:, np.newaxis])
+        self.settled_ms = {
+            symbol: int(at_ms)
+            for symbol, at_ms in zip(series.symbols, last_known(times), strict=True)
+            if at_ms == at_ms
         }
 
 

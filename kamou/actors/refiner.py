@@ -52,6 +52,8 @@ class Refiner(Actor[CandidatesCleared]):
 
     async def handle(self, message: CandidatesCleared) -> None:
         assert isinstance(message, CandidatesCleared), message
+        if not message.candidates:
+            return
         count = len(message.candidates)
         if self._calls is None:
             self._pass_on(message, [OFF] * count)

@@ -11,6 +11,7 @@ import trio
 from kamou.actors.base import Actor
 from kamou.actors.panel_loader import LoadedPanel, PanelLoader
 from kamou.core.arrays import Floats
+from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.market.panel import Panel
 from kamou.core.ranking.recorded_scores import RecordedScores
 from kamou.core.strategies.base import StrategyScores, make_failed_scores
@@ -39,6 +40,7 @@ class Scanner(Actor[BarsClosed]):
     _veto: Outbox[ShardRanked]
     _on_strategy_failed: Callable[[StrategyFailure], None]
     _recorded: RecordedScores | None = None  # of all symbols, in a backtest
+    _regime: RegimeIndicator | None = None  # None: no veto reads regimes
     _loaded: LoadedPanel = attrs.field(init=False)
     _ranked_open_ms: int = attrs.field(init=False, default=-1)  # of the newest bar that was ranked
 
@@ -155,5 +157,9 @@ class Scanner(Actor[BarsClosed]):
                 columns=columns,
                 bars=self._panel.count.astype(float),
                 last_close_ms=self._panel.last_close_ms.astype(float),
+                regimes=self._read_regimes() if bar_closed_at_ms else None,
             )
         )
+
+    def _read_regimes(self) -> Floats | None:
+        return None if self._regime is None else self._panel.indicator(self._regime)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 import attrs
 
 from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
-from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
+from kamou.actors.veto_inputs import FindRecord, VetoInputs, find_listed_bitcoin, find_no_record
 from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
 from kamou.core.book.events import CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Candidate, OrderRole, Quote
-from kamou.core.ranking.ranking import Ranking, merge_shards, to_ranked
+from kamou.core.codes import SHADOW_ONLY
+from kamou.core.model import Candidate, OrderRole
+from kamou.core.ranking.ranking import RankedCycle, Ranking, merge_shards, to_ranked
 from kamou.core.ranking.scan_detail import make_details, pack_details
 from kamou.core.risk.limits import TradingParameters, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import apply_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
-from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.signals import CandidatesCleared, ShardRanked
 from kamou.runtime.mailbox_sides import Outbox
@@ -45,11 +44,13 @@ class VetoActor(Actor[ShardRanked]):
     _vetoes: Mapping[str, VetoRule]
     _cycle: CycleSettings
     _period_ms: int
+    _step_ms: int
     _limits: VetoLimits
     _parameters: TradingParameters
+    _find_record: FindRecord = find_no_record
     _keep_detail: bool = True  # False in a fast-forward: `kamou why` has no use for it
     _follower: BookFollower = attrs.field(init=False)
-    _funding: FundingRates = attrs.field(init=False)
+    _inputs: VetoInputs = attrs.field(init=False)
     _collecting: int = attrs.field(init=False, default=0)  # the cycle, or 0 while none is open
     _deadline_ms: int = attrs.field(init=False, default=0)
     _ranked_ms: int = attrs.field(init=False, default=0)  # the newest cycle that was ranked
@@ -57,7 +58,14 @@ class VetoActor(Actor[ShardRanked]):
 
     def __attrs_post_init__(self) -> None:
         self._follower = BookFollower(self._journal)
-        self._funding = FundingRates(self._port.funding_rates, clock=self.clock)
+        self._inputs = VetoInputs(
+            port=self._port,
+            clock=self.clock,
+            enabled=self._vetoes,
+            pause_ms=self._limits.velocity_pause_s * 1000,
+            step_ms=self._step_ms,
+            find_record=self._find_record,
+        )
 
     async def recover(self) -> None:
         await self._follower.recover()
@@ -106,7 +114,7 @@ class VetoActor(Actor[ShardRanked]):
         ]
         if self._keep_detail and isinstance(ranking, Ranking) and ranking.bar_closed_at_ms:
             self._journal.cast_detail(cycle_at_ms, self._detail(ranking, shards))
-        cleared = await self._clear(cycle_at_ms, ranking.top, events) if ranking.top else None
+        cleared = await self._clear(cycle_at_ms, ranking, events) if ranking.top else None
         self._journal.cast(*events)
         if cleared is not None:
             self._refiner.put_nowait(cleared)
@@ -141,17 +149,24 @@ class VetoActor(Actor[ShardRanked]):
         return pack_details(ranking.names, details)
 
     async def _clear(
-        self, cycle_at_ms: int, candidates: Sequence[Candidate], events: list[Event]
+        self, cycle_at_ms: int, ranking: RankedCycle, events: list[Event]
     ) -> CandidatesCleared | None:
-        """Return the candidates without a veto, or None; append the vetoes to ``events``."""
-        context = await self._context(candidates)
+        """Return the candidates without a veto, or None; append the vetoes to ``events``.
+
+        A candidate whose vetoes are all of ``SHADOW_ONLY`` is among the vetoed ones, and is passed
+        on for the shadow record alone.
+        """
+        context = await self._context(ranking)
         cleared: list[Candidate] = []
+        shadow_only: list[Candidate] = []
         vetoed: list[VetoedCandidate] = []
-        for candidate in candidates:
+        for candidate in ranking.top:
             denials = apply_vetoes(candidate, context, self._vetoes)
             if not denials:
                 cleared.append(candidate)
                 continue
+            if SHADOW_ONLY.issuperset(each.code for each in denials):
+                shadow_only.append(candidate)
             vetoed.append(
                 VetoedCandidate(
                     signal_id=candidate.signal_id,
@@ -168,33 +183,39 @@ class VetoActor(Actor[ShardRanked]):
                     candidates=tuple(vetoed),
                 )
             )
-        if not cleared:
+        if not cleared and not shadow_only:
             return None
         return CandidatesCleared(
             cause_id=f"cycle:{cycle_at_ms}",
             expires_at_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
             cycle_at_ms=cycle_at_ms,
             candidates=tuple(cleared),
+            shadow_only=tuple(shadow_only),
         )
 
-    async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
-        quotes: Mapping[str, Quote] = {}
-        with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
-            response = await self._port.quotes(tuple(c.symbol for c in candidates))
-            quotes = {symbol: quote for symbol, quote in response.items() if quote.sound}
-        await self._funding.refresh()
+    async def _context(self, ranking: RankedCycle) -> VetoContext:
+        candidates, inputs = ranking.top, self._inputs
+        quotes = await inputs.read_quotes(candidates)
+        await inputs.funding.refresh()
+        moves = await inputs.read_moves(candidates, quotes)
         book = self._follower.catch_up()
+        now_ms = self.clock.now_ms()
         return VetoContext(
-            now_ms=self.clock.now_ms(),
+            now_ms=now_ms,
             period_ms=self._period_ms,
             limits=self._limits,
             parameters=self._parameters,
             quotes=quotes,
             instruments=book.instruments,
-            funding_rates=self._funding.rates,
+            funding_rates=inputs.funding.rates,
+            settled_ms=inputs.funding.settled_ms,
             held=_describe_exposure(book),
             last_stop_ms=book.recent_activity.stop_outs_ms,
             conflicting=find_conflicting_symbols(candidates),
+            regimes=ranking.regimes,
+            bitcoin=find_listed_bitcoin(self._universe, book.instruments),
+            moves=moves,
+            findings=inputs.judge_records(book, candidates, now_ms),
         )
 
 

@@ -13,9 +13,8 @@ from kamou.commands.lenient_settings import resolve_valid_settings
 from kamou.commands.operator import OperatorClient
 from kamou.commands.options import Verb, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_error_line, print_facts, print_json, print_line
-from kamou.core.codes import describe_cause
 from kamou.core.model import HALT_STATES
-from kamou.core.words import count_words, describe_state, strategy_name
+from kamou.core.words import count_words, describe_cause, describe_state, strategy_name
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.data_directory.lock import lock_holder

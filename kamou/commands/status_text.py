@@ -11,9 +11,8 @@ from kamou.commands.figures import moment_text, money_text, percent_text, span_t
 from kamou.commands.position_text import describe_unprotected, entry_lines, position_lines
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import align_columns, count_cells, cut, flow, limit_lines, wrap
-from kamou.core.codes import state_cause
 from kamou.core.kinds import TradingState
-from kamou.core.words import count_words, describe_state, strategy_name
+from kamou.core.words import count_words, describe_state, state_cause, strategy_name
 from kamou.escaping import escape_text
 from kamou.operator.phases import RunPhase
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from kamou.core.kinds import TradingState
-
 
 class Abstain(IntEnum):
     """Reasons why a strategy abstains from a symbol.
@@ -42,6 +40,18 @@ class Veto(StrEnum):
     SYMBOL_HELD = "SYMBOL_HELD"
     COOLDOWN_AFTER_STOP = "COOLDOWN_AFTER_STOP"
     CONFLICTING_SIGNALS = "CONFLICTING_SIGNALS"
+    REGIME_EXCLUDED = "REGIME_EXCLUDED"
+    SPREAD_WIDE = "SPREAD_WIDE"
+    DEPTH_LOW = "DEPTH_LOW"
+    FUNDING_NEAR = "FUNDING_NEAR"
+    VELOCITY_PAUSE = "VELOCITY_PAUSE"
+    HOUR_LOSING = "HOUR_LOSING"
+    SYMBOL_LOSING = "SYMBOL_LOSING"
+    WIN_RATE_LOW = "WIN_RATE_LOW"
+
+
+SHADOW_ONLY = frozenset({Veto.HOUR_LOSING, Veto.SYMBOL_LOSING, Veto.WIN_RATE_LOW})
+"""Vetoes of real entries alone: their candidates stay in the shadow record, to be tested again."""
 
 
 class Deny(StrEnum):
@@ -138,6 +148,14 @@ MEANINGS = {
     "SYMBOL_HELD": "a position, an order or a permit of this symbol exists",
     "COOLDOWN_AFTER_STOP": "the symbol is in its cooldown after a stop-loss or a liquidation",
     "CONFLICTING_SIGNALS": "one cycle has a long and a short candidate of this symbol",
+    "REGIME_EXCLUDED": "the regime is none of the strategy's, is a shock, or is not known",
+    "SPREAD_WIDE": "the spread is above its maximum",
+    "DEPTH_LOW": "too few contracts are offered at the best price",
+    "FUNDING_NEAR": "a costly funding settlement is near",
+    "VELOCITY_PAUSE": "the symbol or Bitcoin moved too much within 60 s, or its move is not known",
+    "HOUR_LOSING": "the strategy's shadow record loses in this hour of the UTC day",
+    "SYMBOL_LOSING": "the strategy's shadow record loses in this symbol",
+    "WIN_RATE_LOW": "the win rate of the strategy's shadow record is below break-even",
     # the order manager and the governor deny
     "STOP_MISSING": "the plan has no usable stop, or an open position has no confirmed stop",
     "STOP_WRONG_SIDE": "the stop is not on the losing side of entry and mark",
@@ -197,29 +215,6 @@ CAUSES = {
     StateReason.RESTART_STORM: "too many restarts",
 }
 """Meaning of each reason of a trading state, in words."""
-
-
-def describe_cause(reason: str) -> str:
-    """Return the meaning of a reason of a trading state, or an unknown one unchanged."""
-    return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
-
-
-def state_cause(state: str, reason: str) -> str:
-    """Return the cause of the current trading state in words.
-
-    After a resume, a halt or half size may remain for another cause. Both have words of their own.
-
-    Args:
-        state: a ``TradingState``.
-        reason: a ``StateReason``; another text is returned unchanged.
-    """
-    if reason == StateReason.OPERATOR_RESUME:
-        if state == TradingState.REDUCE_ONLY:
-            return "resumed once by the operator; entries need one more `kamou resume`"
-        if state == TradingState.REDUCED_SIZE:
-            return "resumed by the operator, with the day's loss still at the limit for half size"
-    return describe_cause(reason)
-
 
 REJECTIONS = {
     # the exchange port denies
@@ -286,6 +281,16 @@ ACTIONS = {
     "SYMBOL_HELD": "Nothing: Kamou holds at most one trade in a symbol.",
     "COOLDOWN_AFTER_STOP": "Wait: the cooldown lasts `risk.cooldown_after_stop_s` seconds.",
     "CONFLICTING_SIGNALS": "Nothing: neither side is entered while strategies disagree.",
+    "REGIME_EXCLUDED": "Nothing. The table is `veto.regimes`; `days` says how many past days are "
+    "known, of `regime.days_min` that are needed.",
+    "SPREAD_WIDE": "Nothing. The limit is `veto.spread_max_bps`.",
+    "DEPTH_LOW": "Nothing. The limit is `veto.depth_min`.",
+    "FUNDING_NEAR": "Wait until the settlement. The limits are `veto.funding_window_s` and "
+    "`veto.funding_cost_max_bps`.",
+    "VELOCITY_PAUSE": "Wait: the pause lasts `veto.velocity_pause_s` seconds.",
+    "HOUR_LOSING": "Nothing: shadow trades go on, and the hour is tested again.",
+    "SYMBOL_LOSING": "Nothing: shadow trades go on, and the symbol is tested again.",
+    "WIN_RATE_LOW": "Nothing: shadow trades go on, and the win rate is tested again.",
     # denials of a plan
     "STOP_MISSING": "If `unprotected` names symbols, wait for their stops. Else correct the "
     "strategy: it gave no usable stop distance.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
-from kamou.core.codes import describe_cause
+from kamou.core.codes import CAUSES, StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.kinds import RiskPart, SizeLimit, Tier, TradingState
 from kamou.core.model import NOTE, Figure
@@ -63,6 +63,22 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "since_ms": "since",
     "size": "share of the full size",
     "target": "target",
+    "allowed": "the strategy wants",
+    "bitcoin": "Bitcoin is in",
+    "break_even": "break-even",
+    "cost_bps": "cost in bps",
+    "days": "known past days",
+    "evidence": "evidence",
+    "hour": "hour of the UTC day",
+    "maximum_bps": "maximum in bps",
+    "mean_r": "mean R",
+    "n": "trades",
+    "pause_ms": "pause",
+    "percentile": "percentile of the moves",
+    "regime": "the symbol is in",
+    "spread_bps": "spread in bps",
+    "window_ms": "window",
+    "wins": "wins",
     # the order manager and the governor
     "age_ms": "age",
     "ask": "ask",
@@ -150,6 +166,9 @@ NAMED_BY_CODE = {
     ("REWARD_TO_RISK_LOW", "funding"): "funding per unit",
     ("REWARD_TO_RISK_LOW", "stop"): "distance to the stop",
     ("REWARD_TO_RISK_LOW", "target"): "distance to the target",
+    ("VELOCITY_PAUSE", "move"): "move within 60 s",
+    ("DEPTH_LOW", "value"): "value at the best price",
+    ("FUNDING_NEAR", "left_ms"): "time to the settlement",
     ("COOLDOWN_AFTER_STOP", "since_ms"): "time since the stop-loss",
     ("RATE_REENTRIES_EXCEEDED", "entries"): "entries today",
     ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
@@ -201,6 +220,28 @@ UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
 INSTANTS_FROM_MS = 10**11  # a larger value is an instant: it is above 3 years
 PRICE_DIGITS = 8  # significant digits that are shown
 CODE_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+
+
+def describe_cause(reason: str) -> str:
+    """Return the meaning of a reason of a trading state, or an unknown one unchanged."""
+    return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
+
+
+def state_cause(state: str, reason: str) -> str:
+    """Return the cause of the current trading state in words.
+
+    After a resume, a halt or half size may remain for another cause. Both have words of their own.
+
+    Args:
+        state: a ``TradingState``.
+        reason: a ``StateReason``; another text is returned unchanged.
+    """
+    if reason == StateReason.OPERATOR_RESUME:
+        if state == TradingState.REDUCE_ONLY:
+            return "resumed once by the operator; entries need one more `kamou resume`"
+        if state == TradingState.REDUCED_SIZE:
+            return "resumed by the operator, with the day's loss still at the limit for half size"
+    return describe_cause(reason)
 
 
 def strategy_name(name: str) -> str:

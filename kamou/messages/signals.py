@@ -28,15 +28,20 @@ class ShardRanked(Message):
     columns: tuple[StrategyScores, ...]
     bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # number of bars, per symbol
     last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none
+    regimes: Floats | None = None  # [figures, symbols]; None: no bar closed, or none is computed
     ranking: RankedCycle | None = None  # of the whole cycle, if scores of recorded data made it
 
 
 @attrs.frozen(kw_only=True)
 class CandidatesCleared(Expiring):
-    """Candidates without a veto, best first."""
+    """Candidates without a veto, best first.
+
+    Those of ``shadow_only`` have vetoes of real entries alone: only a shadow record may use them.
+    """
 
     cycle_at_ms: int
     candidates: tuple[Candidate, ...]
+    shadow_only: tuple[Candidate, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

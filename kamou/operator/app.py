@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kamou.core.codes import state_cause
 from kamou.core.model import HALT_STATES
+from kamou.core.words import state_cause
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.http.responses import JSON, NEVER, FixedResponse, make_error_handler, make_response

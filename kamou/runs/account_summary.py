@@ -7,10 +7,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from kamou.core.book.position_book import PositionBook
-from kamou.core.codes import state_cause
 from kamou.core.model import ZERO, TradingState, find_note
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.words import count_words
+from kamou.core.words import count_words, state_cause
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.http.addresses import literal

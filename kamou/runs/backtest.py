@@ -125,7 +125,8 @@ def replay(
     """Trade the recorded market within ``timerange``, and return the report.
 
     Args:
-        settings: the settings; mode, cycle and age limit of the account become those of a backtest.
+        settings: the settings; mode, cycle, vetoes and age limit of the account become those of a
+            backtest.
         market: the recorded market.
         timerange: first instant and end, ms since 1970 in UTC; None: as far as the data goes.
         journal: a new file that keeps the journal; None: a temporary file.
@@ -136,7 +137,7 @@ def replay(
         StrategyFailedError, ActorCrashedError, StoreError, ConfigurationError: as ``run``.
         InvalidDataError: an instrument has impossible limits.
     """
-    settings = fit_to_bars(settings, market.step_ms)
+    settings = _choose_vetoes(fit_to_bars(settings, market.step_ms))
     start_ms, end_ms = _traded_range(market, timerange, settings.cycle.period_s * 1000)
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
@@ -172,6 +173,12 @@ def replay(
 
         with rare_collections():
             return trio.run(main, clock=JumpClock())
+
+
+def _choose_vetoes(settings: Settings) -> Settings:
+    """Return the settings with the vetoes of a backtest instead of those of a run."""
+    veto = attrs.evolve(settings.veto, enabled=settings.veto.backtest)
+    return attrs.evolve(settings, veto=veto)
 
 
 def _report(

@@ -15,10 +15,10 @@ from kamou.clock import Clock, SystemClock
 from kamou.core.book import position_status as positions
 from kamou.core.book.events import Event
 from kamou.core.book.position_book import PositionBook
-from kamou.core.codes import StateReason, state_cause
+from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.core.plain import to_plain
-from kamou.core.words import describe_state, strategy_name
+from kamou.core.words import describe_state, state_cause, strategy_name
 from kamou.data_directory.folder import RunRecord
 from kamou.data_directory.latch import (
     HaltLatch,

@@ -9,9 +9,16 @@ from __future__ import annotations
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
+from kamou.core.codes import MEANINGS, StateReason
 from kamou.core.model import TradingState, find_note
-from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
+from kamou.core.words import (
+    DRIFTS,
+    describe_cause,
+    describe_state,
+    figures_words,
+    state_cause,
+    strategy_name,
+)
 from kamou.operator.phases import RunPhase
 from kamou.runtime.leveled_lines import warning_line
 

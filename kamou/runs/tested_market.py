@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from kamou.core.arrays import Floats
+from kamou.core.ranking.ranking import BITCOIN
 from kamou.core.record.backtest_document import TestedData
 from kamou.core.record.backtest_figures import MarketChange
 from kamou.venue.market.recorded import RecordedMarket
 
-BITCOIN = ("BTC", "XBT")  # how exchanges begin the symbol of Bitcoin
 AFTER_BITCOIN = ("USDT", "USDC", "USD", "BUSD", "/", "-", "_")  # what may follow
 
 HASHED_ROWS = 1_000  # hashed at once, so that no copy of the data is in memory

@@ -15,6 +15,7 @@ from typing import TypeVar, get_type_hints
 
 import attrs
 
+from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.kinds import RunMode
 from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
@@ -34,6 +35,7 @@ from kamou.settings.values import (
     is_network,
     is_public_url,
 )
+from kamou.settings.vetoes import find_veto_contradictions
 
 D = Decimal
 DAY_S = 86_400
@@ -148,6 +150,7 @@ class Settings:
     risk: RiskLimits = RiskLimits()
     costs: CostModel = CostModel()
     veto: VetoLimits = VetoLimits()
+    regime: RegimeTerms = RegimeTerms()
     refiner: RefinerSettings = RefinerSettings()
     strategies: StrategySettings = attrs.field(factory=StrategySettings)
     exchange: ExchangeSettings = ExchangeSettings()
@@ -372,6 +375,7 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
         ),
     ]
     failed = [(keys, what) for holds, keys, what in checks if not holds]
+    failed += find_veto_contradictions(settings.veto, settings.regime)
     return [*failed, *find_refiner_contradictions(settings.refiner, longer_s)]
 
 

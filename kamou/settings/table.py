@@ -11,6 +11,7 @@ from kamou.core.kinds import RunMode
 from kamou.settings.refiner_table import REFINER_ROWS
 from kamou.settings.setting import Setting
 from kamou.settings.strategies import ParameterTypes, strategy_parameter_classes
+from kamou.settings.veto_table import VETO_ROWS
 
 HARD_1 = "hard rule 1: at most 1 % of equity at risk per trade; a setting may only lower it"
 HARD_2 = "hard rule 2: at most 15 % of equity in one symbol; a setting may only lower it"
@@ -156,11 +157,7 @@ _RISK = (
 )
 
 _SIGNALS = (
-    _S("veto.reward_to_risk_min", "",
-       "minimum ratio of a candidate's reward to its risk, net of costs", 0, 100),
-    _S("veto.bar_periods_max", "bars",
-       "maximum age of a candidate's bar, in bar lengths; an older candidate is vetoed", 1, 10),
-    _S("veto.excluded", "", "list of symbols into which no entry is allowed"),
+    *VETO_ROWS,
     *REFINER_ROWS,
     _S("strategies.enabled", "", "list of strategies that trade, by file name, each once"),
     _S("strategies.path", "",

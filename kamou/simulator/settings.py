@@ -10,7 +10,7 @@ import attrs
 
 from kamou.core.kinds import RunMode, SizeLimit
 from kamou.core.refiner_codes import RefinerMode, WithoutAnswer
-from kamou.core.risk.limits import RiskLimits, VetoLimits
+from kamou.core.risk.limits import VETOES_OF_BACKTESTS, RiskLimits, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.runtime.determinism import make_random_stream
@@ -31,7 +31,8 @@ SETTINGS = Settings(
         reentries_per_symbol_day=1_000,
         cooldown_after_stop_s=60,
     ),
-    veto=VetoLimits(reward_to_risk_min=0.1),
+    # Regimes need 20 days of history, and a simulated market has hours.
+    veto=VetoLimits(reward_to_risk_min=0.1, enabled=VETOES_OF_BACKTESTS),
     strategies=StrategySettings(
         parameters={
             "mean_reversion": MeanReversionParameters(

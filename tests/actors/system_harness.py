@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, Tree, compose, raise_failure
+from kamou.app import SystemInputs, Tree, compose
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core import strategies
 from kamou.core.book.candidate_events import (
@@ -31,7 +31,7 @@ from kamou.core.model import Account, FillReport, Income, OrderReport, PositionR
 from kamou.core.record.gate import Gate
 from kamou.core.refining.calls import AskModel
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.strategies.evaluation import StrategyFailure
+from kamou.core.strategies.evaluation import StrategyFailure, raise_failure
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate

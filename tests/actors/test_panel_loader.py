@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
-from kamou.app import raise_failure
 from kamou.clock import floor_ms
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Indicator
@@ -22,6 +21,7 @@ from kamou.core.market.bars import Bars, Series
 from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import PANEL_FIELDS, Panel
 from kamou.core.strategies import make_panel
+from kamou.core.strategies.evaluation import raise_failure
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
 from kamou.exchange.base import Capabilities

@@ -12,12 +12,12 @@ import trio
 
 from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
-from kamou.app import SystemInputs, Tree, raise_failure
+from kamou.app import SystemInputs, Tree
 from kamou.core import strategies
 from kamou.core.book.candidate_events import CandidatesRefined
 from kamou.core.book.events import CycleRanked, IntentRecorded
 from kamou.core.model import OrderRole
-from kamou.core.strategies.evaluation import FailureKind, check_strategies
+from kamou.core.strategies.evaluation import FailureKind, check_strategies, raise_failure
 from kamou.messages.market import BarsClosed
 from kamou.runtime.supervision import START_TIMEOUT_S
 from kamou.settings.strategies import StrategySettings

@@ -68,6 +68,7 @@ def veto(journal: FakeJournal, shards: int = 1) -> VetoActor:
         vetoes={},
         cycle=CycleSettings(),
         period_ms=PERIOD_MS,
+        step_ms=PERIOD_MS,
         limits=VetoLimits(),
         parameters=TradingParameters(),
         handler_deadline_s=30.0,

@@ -12,7 +12,8 @@ import pytest
 
 from kamou.core.book.events import Event
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import Deny, state_cause
+from kamou.core.codes import Deny
+from kamou.core.words import state_cause
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.data_directory.lock import DataDirectoryLock

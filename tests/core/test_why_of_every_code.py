@@ -17,7 +17,8 @@ from kamou.core.book import events as e
 from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
+from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto
+from kamou.core.day import HOUR_MS
 from kamou.core.model import Denial, Figure, OrderRole, TradingState
 from kamou.core.ranking.ranking import merge_shards
 from kamou.core.ranking.scan_detail import make_details, pack_details
@@ -30,7 +31,7 @@ from kamou.core.strategies import make_strategies
 from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
 from kamou.core.strategies.conformance import SYMBOLS
 from kamou.core.vetoes import apply_vetoes
-from kamou.core.words import EXACT, FIGURE_NAMES, figure_words
+from kamou.core.words import EXACT, FIGURE_NAMES, figure_words, state_cause
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.state_lines import describe_state_change
 from kamou.store import database
@@ -40,7 +41,8 @@ from tests.core.risk.test_planning import candidate as wanted
 from tests.core.risk.test_planning import early_denial
 from tests.core.strategies.test_strategies_conformance import MARKET, PERIOD, fresh
 from tests.core.trading_cases import NOON, D, Story, intent, plan, quote, review
-from tests.core.vetoes.test_vetoes import NOW, VETOES, candidate, context
+from tests.core.vetoes.test_vetoes import NOW, RUINOUS, VETOES, candidate, context
+from tests.core.vetoes.test_vetoes import quote as abc_quote
 
 Row = dict[str, str]
 
@@ -124,8 +126,21 @@ def vetoes() -> tuple[Denial, ...]:
         last_stop_ms={"ABC": NOW - 61_000},
         conflicting={"ABC"},
         limits=VetoLimits(excluded=("ABC",)),
+        funding_rates={"ABC": D("0.001")},
+        settled_ms={"ABC": NOW - 8 * HOUR_MS + 61_000},
+        regimes={},
+        moves={"ABC": 0.05},
+        findings={"mean_reversion": RUINOUS},
     )
-    return apply_vetoes(candidate(target_distance=0.5), vetoed, VETOES)
+    thin = context(
+        quotes={"ABC": attrs.evolve(abc_quote(spread="1"), ask_qty=D(1))},
+        moves=None,
+        findings={"mean_reversion": RUINOUS},
+    )
+    one = candidate(target_distance=0.5)
+    found = {denial.code: denial for denial in apply_vetoes(candidate(), thin, VETOES)}
+    found |= {denial.code: denial for denial in apply_vetoes(one, vetoed, VETOES)}
+    return tuple(found.values())
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -134,6 +149,7 @@ class Shard:
     bar_closed_at_ms: int
     close: Any
     columns: tuple[StrategyScores, ...]
+    regimes: None = None
 
 
 def broken_market() -> Any:

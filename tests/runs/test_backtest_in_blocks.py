@@ -10,10 +10,17 @@ import pytest
 
 from kamou.core.arrays import Ints
 from kamou.core.day import HOUR_MS
+from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.ranking.recorded_scores import RecordedScores
 from kamou.core.record.backtest_document import BacktestReport
+from kamou.core.risk.limits import (
+    LATER_VETOES,
+    VETOES_OF_BACKTESTS,
+    RegimeTable,
+    VetoLimits,
+)
 from kamou.core.strategies.base import StrategyScores
 from kamou.core.strategies.mean_reversion import MeanReversion
 from kamou.exchange.embedded import SimulatedExchange
@@ -65,13 +72,26 @@ def trade(parts: ReplayParts = BACKTEST_PARTS, settings: Settings = SETTINGS) ->
     return replay(settings, market(), timerange=SPAN, parts=parts)
 
 
-@pytest.mark.parametrize("shards", [1, 3])
+ALL_VETOES = VetoLimits(
+    backtest=(*VETOES_OF_BACKTESTS, *LATER_VETOES),
+    depth_min=D(0),
+    regimes=RegimeTable(mean_reversion=("range", "trend-")),
+)
+QUICK = RegimeTerms(adx_period=3, efficiency_period=3, days_max=5, days_min=1, confirm_bars=1)
+
+
+@pytest.mark.parametrize(
+    ("shards", "veto", "fewest"), [(1, VetoLimits(), 6), (3, VetoLimits(), 6), (3, ALL_VETOES, 1)]
+)
 def test_a_backtest_in_blocks_has_the_journal_of_one_bar_by_bar(
-    shards: int, monkeypatch: pytest.MonkeyPatch
+    shards: int, veto: VetoLimits, fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, shards=shards))
+    settings = attrs.evolve(settings, veto=veto, regime=QUICK)
     expected = trade(BAR_BY_BAR, settings)
-    assert expected["trades"] > 5
+    assert expected["trades"] >= fewest
+    excluded = [row["count"] for row in expected["refusals"] if row["code"] == "REGIME_EXCLUDED"]
+    assert bool(excluded) == (veto is ALL_VETOES)
     taken = []
     ranking = RecordedScores.ranking
 

@@ -14,10 +14,13 @@ import numpy as np
 
 from kamou.core.arrays import Codes, Floats
 from kamou.core.codes import Abstain
+from kamou.core.indicators.regime import find_regimes
+from kamou.core.indicators.regime_terms import SymbolRegime
 from kamou.core.model import Candidate, Figure, Ranked, Side
 from kamou.core.strategies.base import Strategy, StrategyScores
 from kamou.ids import make_signal_id
 
+BITCOIN = ("BTC", "XBT")  # how exchanges begin the symbol of Bitcoin
 ABSTENTIONS = tuple((int(code), code.name) for code in Abstain if code)
 
 
@@ -35,6 +38,10 @@ class ShardColumns(Protocol):
     def close(self) -> Floats: ...
     @property
     def columns(self) -> Sequence[StrategyScores]: ...
+    @property
+    def regimes(self) -> Floats | None:
+        """Figures of the regimes, ``[figures, symbols]``; None: no regime is computed."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +57,8 @@ class RankedCycle:
     abstained: tuple[Figure, ...]
     late_shards: int
     top: tuple[Candidate, ...]
+    # Of the symbols in ``top``, and of those whose name begins as Bitcoin's.
+    regimes: Mapping[str, SymbolRegime] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +77,7 @@ class Ranking(RankedCycle):
             abstained=self.abstained,
             late_shards=self.late_shards,
             top=self.top,
+            regimes=self.regimes,
         )
 
 
@@ -119,8 +129,13 @@ def merge_shards(
         for name, strategy in strategies.items()
         if bar_closed_at_ms
     )
+    regimes = [s.regimes for s in fresh if s.regimes is not None]
     bar = ScoredBar(
-        symbols=tuple(symbols), close=close, closed_at_ms=bar_closed_at_ms, period_ms=period_ms
+        symbols=tuple(symbols),
+        close=close,
+        closed_at_ms=bar_closed_at_ms,
+        period_ms=period_ms,
+        regimes=np.concatenate(regimes, axis=1) if regimes and bar_closed_at_ms else None,
     )
     return rank_bar(bar, scored, top=top, late_shards=late)
 
@@ -133,6 +148,7 @@ class ScoredBar:
     close: Floats  # [symbols]
     closed_at_ms: int  # 0 if no bar closed in this cycle
     period_ms: int
+    regimes: Floats | None = None  # [figures, symbols]; None: no regime is computed
 
 
 def rank_bar(
@@ -145,16 +161,26 @@ def rank_bar(
         for part in scored
         for i, strength in part.signals()
     )
+    best = tuple(part.candidate(i, bar) for *_, i, part in ordered[:top])
     return Ranking(
         bar_closed_at_ms=bar.closed_at_ms,
         symbols=len(symbols),
         candidates=len(ordered),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
         late_shards=late_shards,
-        top=tuple(part.candidate(i, bar) for *_, i, part in ordered[:top]),
+        top=best,
+        regimes=_find_regimes(bar, best),
         names=symbols,
         scored=scored,
     )
+
+
+def _find_regimes(bar: ScoredBar, best: tuple[Candidate, ...]) -> Mapping[str, SymbolRegime]:
+    if bar.regimes is None or not best:
+        return {}
+    wanted = {each.symbol for each in best}
+    wanted |= {symbol for symbol in bar.symbols if symbol.startswith(BITCOIN)}
+    return find_regimes(bar.symbols, bar.regimes, frozenset(wanted))
 
 
 def to_ranked(candidate: Candidate) -> Ranked:

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Codes, Floats
+from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.market.bars import Bars, Series
 from kamou.core.market.flow import FlowSnapshot, FlowWindows
 from kamou.core.market.panel import Panel
@@ -181,6 +182,7 @@ class RecordedScores:
         times: the times of the scores.
         shards: the columns of each shard.
         top: maximum number of candidates in ``Ranking.top``.
+        regime: specification of the regimes of the rankings; None: they have none.
     """
 
     def __init__(
@@ -191,13 +193,17 @@ class RecordedScores:
         *,
         shards: Sequence[slice],
         top: int,
+        regime: RegimeIndicator | None = None,
     ) -> None:
         self._market = market
         self._strategies = tuple(strategies.values())
         self._times = times
         self._top = top
+        self._regime = regime
         self._shards = tuple(
-            _Shard(make_panel(self._strategies, market.symbols[part], times.period_ms), part)
+            _Shard(
+                make_panel(self._strategies, market.symbols[part], times.period_ms, regime), part
+            )
             for part in shards
         )
         start_ms = times.start_ms - times.start_ms % times.period_ms
@@ -212,6 +218,7 @@ class RecordedScores:
         self._first_close_ms = self._next_open_ms + times.period_ms
         self._close: Floats = np.zeros((0, len(market.symbols)))
         self._scored: tuple[_ScoredBlock, ...] = ()
+        self._regimes: Floats | None = None  # [bars, figures, symbols]
 
     def ranking(self, bar_closed_at_ms: int, now_ms: int) -> Ranking | None:
         """Return the ranking at a bar that has closed, evaluated at ``now_ms``.
@@ -236,6 +243,7 @@ class RecordedScores:
             close=self._close[bar],
             closed_at_ms=bar_closed_at_ms,
             period_ms=self._times.period_ms,
+            regimes=None if self._regimes is None else self._regimes[bar],
         )
         scored = tuple(block.at_bar(bar) for block in self._scored)
         return rank_bar(closed, scored, top=self._top)
@@ -268,6 +276,9 @@ class RecordedScores:
         self._known_ms = self._next_open_ms
         blocks = [shard.take(bars, known) for shard in self._shards]
         self._close, self._scored = np.concatenate([b.row("close") for b in blocks], axis=-1), ()
+        if self._regime is not None:
+            parts = [block.indicator(self._regime) for block in blocks]
+            self._regimes = np.concatenate(parts, axis=-1)
         if self._next_open_ms > self._scored_from_ms:
             self._scored = self._score(blocks)
         return True

@@ -73,10 +73,69 @@ class TradingParameters:
     costs: CostModel = CostModel()
 
 
+VETOES_OF_BACKTESTS = (
+    "conflict",
+    "cooldown",
+    "excluded",
+    "held",
+    "reward_to_risk",
+    "staleness",
+)
+"""Names of the vetoes that a backtest asks by default."""
+
+LATER_VETOES = (
+    "depth",
+    "funding_window",
+    "hour",
+    "losing_symbol",
+    "regime",
+    "spread",
+    "velocity",
+    "win_rate",
+)
+"""Names of the other vetoes, which a run asks too."""
+
+
+@attrs.frozen(kw_only=True)
+class RegimeTable:
+    """Regimes in which each strategy may enter; ``parse_label`` reads them."""
+
+    order_flow: tuple[str, ...] = ()
+    funding_fade: tuple[str, ...] = ("range",)
+    # A trend with large moves is the label that is nearest to an exhausted trend.
+    ratio_fade: tuple[str, ...] = ("range", "trend+/high", "trend-/high")
+    mean_reversion: tuple[str, ...] = ("range",)
+    macro: tuple[str, ...] = ("btc:trend+", "btc:trend-")
+    oi_momentum: tuple[str, ...] = ("trend+", "trend-")
+    others: tuple[str, ...] = ()  # strategies of the operator's folder
+
+    def labels(self, strategy: str) -> tuple[str, ...]:
+        """Return the strategy's labels, or those of ``others``; empty: all but a shock."""
+        named = {
+            "order_flow": self.order_flow,
+            "funding_fade": self.funding_fade,
+            "ratio_fade": self.ratio_fade,
+            "mean_reversion": self.mean_reversion,
+            "macro": self.macro,
+            "oi_momentum": self.oi_momentum,
+        }
+        return named.get(strategy, self.others)
+
+
 @attrs.frozen(kw_only=True)
 class VetoLimits:
-    """Limits of the vetoes (T2)."""
+    """Limits of the vetoes (T2), and the names of those that are asked."""
 
+    enabled: tuple[str, ...] = (*VETOES_OF_BACKTESTS, *LATER_VETOES)
+    backtest: tuple[str, ...] = VETOES_OF_BACKTESTS  # the names instead of ``enabled``
     reward_to_risk_min: float = 1.2  # after costs
     bar_periods_max: int = 2  # maximum age of a bar, in periods of the timeframe
     excluded: tuple[str, ...] = ()  # symbols
+    spread_max_bps: Decimal = D("30")  # of mid; four times the usual spread of a small altcoin
+    depth_min: Decimal = D("500")  # money at the best price; a third of the largest position
+    funding_window_s: int = 900  # before a settlement: three cycles of the default period
+    funding_cost_max_bps: Decimal = D("5")  # of one settlement; the usual one costs 1
+    velocity_move_min: float = 0.02  # of price, within 60 s
+    velocity_sigmas: float = 4.0  # of the day's moves of 60 s; the larger of the two counts
+    velocity_pause_s: int = 300
+    regimes: RegimeTable = RegimeTable()

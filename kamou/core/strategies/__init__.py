@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, cast
 
+from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Parameters, Strategy
 from kamou.core.strategies.evaluation import (
@@ -120,21 +121,28 @@ def need_flow(strategies: Iterable[Strategy]) -> bool:
     return any(map(count_flow_windows, strategies))
 
 
-def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
-    """Return an empty panel for these strategies.
+def make_panel(
+    strategies: Iterable[Strategy],
+    symbols: Sequence[str],
+    period_ms: int,
+    regime: RegimeIndicator | None = None,
+) -> Panel:
+    """Return an empty panel for these strategies, and for the regime if one is given.
 
     It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars,
-    open interest, funding and order flow every strategy is warm.
+    open interest, funding and order flow every strategy is warm, and the regime knows all of its past days.
     """
     chosen = tuple(strategies)
+    warmups = [s.warmup_bars(period_ms) + SEED_MEMORY_BARS for s in chosen]
+    others = () if regime is None else (regime,)
     rows = (count_interest_rows(s.open_interest_span_ms) for s in chosen)
     panel = Panel(
         symbols,
         period_ms,
         max((2, *(s.lookback_bars(period_ms) for s in chosen))),
-        dict.fromkeys(spec for s in chosen for spec in s.indicators),
+        dict.fromkeys((*(spec for s in chosen for spec in s.indicators), *others)),
         open_interest_rows=max((2, *rows)),
-        history_bars=max((s.warmup_bars(period_ms) for s in chosen), default=0) + SEED_MEMORY_BARS,
+        history_bars=max((SEED_MEMORY_BARS, *warmups, *(each.history_bars for each in others))),
     )
     settlements = max((0, *map(count_settlements, chosen)))
     panel.keep_funding(settlements and settlements + LATER_SETTLEMENTS)

@@ -360,3 +360,11 @@ def count_settlements(strategy: Strategy) -> int:
 def count_flow_windows(strategy: Strategy) -> int:
     """Return the number of windows of order flow that the strategy reads; 0: none."""
     return strategy.flow_windows if isinstance(strategy, FlowStrategy) else 0
+
+
+def raise_failure(failure: StrategyFailure) -> None:
+    """Raise the error of a strategy that failed, which crashes its scanner.
+
+    A run in which a failed strategy abstains passes another function.
+    """
+    raise failure.error

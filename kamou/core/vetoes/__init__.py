@@ -14,19 +14,27 @@ from kamou.core.model import Candidate, Denial, Side
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import ConfigurationError
 
+READ_REGIMES = frozenset({"regime", "velocity"})
+"""Names of the vetoes that read regimes or their figures."""
+
 VETO_BASE_MODULE = "base"  # types of this package, not a veto
 
 
-def discover_vetoes() -> dict[str, VetoRule]:
-    """Return each file's veto by file name, in alphabetical order.
+def list_vetoes() -> tuple[str, ...]:
+    """Return the names of all vetoes' files, in alphabetical order."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(name for name in names if name != VETO_BASE_MODULE)
+
+
+def discover_vetoes(enabled: Iterable[str]) -> dict[str, VetoRule]:
+    """Return the enabled vetoes by file name, in alphabetical order.
 
     Raises:
         ConfigurationError: a file has no function ``veto``, or its import fails.
     """
     found: dict[str, VetoRule] = {}
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        if name == VETO_BASE_MODULE:
-            continue
+    chosen = frozenset(enabled)
+    for name in (each for each in list_vetoes() if each in chosen):
         try:
             module = importlib.import_module(f"{__name__}.{name}")
             found[name] = cast(VetoRule, module.veto)

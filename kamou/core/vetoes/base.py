@@ -12,7 +12,10 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.codes import Veto
-from kamou.core.model import Candidate, Denial, Figure, Instrument, Quote
+from kamou.core.indicators.regime_terms import SymbolRegime
+from kamou.core.model import ZERO, Candidate, Denial, Figure, Instrument, Quote
+from kamou.core.record.record_findings import RecordFindings
+from kamou.core.risk.costs import ExpectedHold, reward_to_risk, trade_costs
 from kamou.core.risk.limits import TradingParameters, VetoLimits
 
 
@@ -31,6 +34,50 @@ class VetoContext:
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
     conflicting: Collection[str] = frozenset()  # see ``find_conflicting_symbols``
+    settled_ms: Mapping[str, int] = attrs.field(factory=dict)  # symbol -> last known settlement
+    regimes: Mapping[str, SymbolRegime] = attrs.field(factory=dict)  # by symbol
+    bitcoin: str = ""  # the listed symbol of Bitcoin; empty: none
+    # By symbol: largest move within 60 s in the pause before now, a fraction; None: not known.
+    moves: Mapping[str, float] | None = attrs.field(factory=dict)
+    findings: Mapping[str, RecordFindings] = attrs.field(factory=dict)  # by strategy
+
+
+@attrs.frozen(kw_only=True)
+class NetReward:
+    """The reward-to-risk of a candidate net of costs, and the costs per base unit."""
+
+    net: float
+    cost: float  # in price, of the round trip, with funding
+    funding: float  # in price
+
+
+def find_net_reward(candidate: Candidate, context: VetoContext) -> NetReward:
+    """Return the reward-to-risk of a candidate after costs.
+
+    Without a quote the spread counts as 0, because the veto ``staleness`` then stops the candidate.
+    Without an instrument the fees of the settings count, because the order manager then denies the
+    candidate.
+    """
+    quote = context.quotes.get(candidate.symbol)
+    price = Decimal(repr(candidate.close))
+    costs = trade_costs(
+        instrument=context.instruments.get(candidate.symbol),
+        costs=context.parameters.costs,
+        spread=ZERO if quote is None else quote.spread,
+        price=price,
+        hold=ExpectedHold(
+            side=candidate.side,
+            hold_ms=candidate.hold_ms,
+            funding_rate=context.funding_rates.get(candidate.symbol),
+        ),
+    )
+    cost = float(costs.round_trip(price, price))
+    net = reward_to_risk(
+        target_distance=candidate.target_distance,
+        stop_distance=candidate.stop_distance,
+        cost=cost,
+    )
+    return NetReward(net=net, cost=cost, funding=float(costs.funding * price))
 
 
 VetoRule = Callable[[Candidate, VetoContext], Denial | None]

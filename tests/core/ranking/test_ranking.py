@@ -29,6 +29,7 @@ class Answer:
     bar_closed_at_ms: int = CLOSE_MS
     close: Floats
     columns: tuple[StrategyScores, ...]
+    regimes: None = None
 
 
 def scores_of(strategy: str, width: int, **columns: Any) -> StrategyScores:

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.regime import RegimeIndicator
+from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.market.bars import Bars, Series, resample
 from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import Panel
@@ -102,13 +104,15 @@ class Answer:
     bar_closed_at_ms: int
     close: Floats
     columns: tuple[StrategyScores, ...]
+    regimes: Floats
 
 
 def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> dict[int, Ranking]:
     """Return the rankings by close time, from panels that take one bar at a time."""
     parts = [slice(a, b) for a, b in pairwise(edges)]
     panels = [
-        make_panel(STRATEGIES.values(), recorded.symbols[part], times.period_ms) for part in parts
+        make_panel(STRATEGIES.values(), recorded.symbols[part], times.period_ms, regime(times))
+        for part in parts
     ]
     start_ms = times.start_ms // times.period_ms * times.period_ms
     since_ms = start_ms - panels[0].history_ms
@@ -130,7 +134,7 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
                 *(c[t, part] for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),
             )
         if close_ms >= start_ms:
-            found[close_ms] = merge(panels, times.period_ms)
+            found[close_ms] = merge(panels, times)
     return found
 
 
@@ -142,7 +146,12 @@ def feed_interest(panel: Panel, new: Series, part: slice) -> None:
         before = at_ms
 
 
-def merge(panels: list[Panel], period_ms: int) -> Ranking:
+def regime(times: ScoringTimes) -> RegimeIndicator:
+    terms = RegimeTerms(adx_period=3, efficiency_period=3, days_max=5, days_min=2, confirm_bars=2)
+    return RegimeIndicator(terms=terms, period_ms=times.period_ms)
+
+
+def merge(panels: list[Panel], times: ScoringTimes) -> Ranking:
     answers = [
         Answer(
             shard=at,
@@ -151,6 +160,7 @@ def merge(panels: list[Panel], period_ms: int) -> Ranking:
             columns=tuple(
                 s.evaluate(panel, panel.close_ms + DELAY_MS) for s in STRATEGIES.values()
             ),
+            regimes=panel.indicator(regime(times)),
         )
         for at, panel in enumerate(panels)
     ]
@@ -158,7 +168,7 @@ def merge(panels: list[Panel], period_ms: int) -> Ranking:
         answers,
         universe=[panel.symbols for panel in panels],
         strategies=STRATEGIES,
-        period_ms=period_ms,
+        period_ms=times.period_ms,
         top=TOP,
     )
 
@@ -193,7 +203,9 @@ def test_rankings_of_blocks_equal_those_of_any_shards_that_take_bar_by_bar(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorded_scores, "BLOCK_BARS", block)
         shards = [slice(a, b) for a, b in pairwise(edges)]
-        scores = RecordedScores(recorded, STRATEGIES, times, shards=shards, top=TOP)
+        scores = RecordedScores(
+            recorded, STRATEGIES, times, shards=shards, top=TOP, regime=regime(times)
+        )
         for close_ms, ranking in expected.items():
             found = scores.ranking(close_ms, close_ms + DELAY_MS)
             assert found is not None

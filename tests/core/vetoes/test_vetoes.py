@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -13,17 +14,37 @@ import pytest
 from kamou.core import vetoes as package
 from kamou.core.codes import Veto
 from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.indicators.regime_terms import SymbolRegime, Trend, Volatility
 from kamou.core.model import Candidate, Denial, Quote, Side
+from kamou.core.record.record_findings import LosingCell, RecordFindings, WinRecord
 from kamou.core.risk.costs import ExpectedHold, reward_to_risk, trade_costs
-from kamou.core.risk.limits import CostModel, TradingParameters, VetoLimits
-from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
+from kamou.core.risk.limits import (
+    LATER_VETOES,
+    VETOES_OF_BACKTESTS,
+    CostModel,
+    TradingParameters,
+    VetoLimits,
+)
+from kamou.core.vetoes import (
+    apply_vetoes,
+    discover_vetoes,
+    find_conflicting_symbols,
+    list_vetoes,
+)
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
 from tests.core.trading_cases import instrument
 
 PERIOD = 15 * MINUTE_MS
 NOW = 1_700_000_000_000
-VETOES = discover_vetoes()
+VETOES = discover_vetoes(VetoLimits().enabled)
+CALM = SymbolRegime(trend=Trend.RANGE, volatility=Volatility.NORMAL, days=90, day_volatility=0.03)
+LOST = LosingCell(trades=40, mean_r=-0.8)
+RUINOUS = RecordFindings(
+    losing_hours={NOW // HOUR_MS % 24: LOST},
+    losing_symbols={"ABC": LOST},
+    wins=WinRecord(wins=0, trades=60, shares=(Fraction(0),) * 30),
+)
 
 
 def candidate(**changes: Any) -> Candidate:
@@ -48,8 +69,8 @@ def quote(at_ms: int = NOW, spread: str = "0.02") -> Quote:
         symbol="ABC",
         bid=Decimal("100"),
         ask=Decimal("100") + Decimal(spread),
-        bid_qty=Decimal(1),
-        ask_qty=Decimal(1),
+        bid_qty=Decimal(1000),
+        ask_qty=Decimal(1000),
         mark=Decimal("100"),
         at_ms=at_ms,
     )
@@ -63,6 +84,8 @@ def context(**changes: Any) -> VetoContext:
         parameters=TradingParameters(),
         quotes={"ABC": quote()},
         instruments={symbol: instrument(symbol) for symbol in ("ABC", "XYZ")},
+        regimes=dict.fromkeys(("ABC", "XYZ", "BTC"), CALM),
+        bitcoin="BTC",
     )
     return attrs.evolve(made, **changes)
 
@@ -79,11 +102,25 @@ def test_discovery_names_each_veto_after_its_file() -> None:
     assert list(VETOES) == [
         "conflict",
         "cooldown",
+        "depth",
         "excluded",
+        "funding_window",
         "held",
+        "hour",
+        "losing_symbol",
+        "regime",
         "reward_to_risk",
+        "spread",
         "staleness",
+        "velocity",
+        "win_rate",
     ]
+
+
+def test_every_veto_file_is_in_one_of_the_two_lists_of_names() -> None:
+    assert list_vetoes() == tuple(sorted((*VETOES_OF_BACKTESTS, *LATER_VETOES)))
+    assert list(discover_vetoes(VETOES_OF_BACKTESTS)) == list(VETOES_OF_BACKTESTS)
+    assert discover_vetoes(()) == {}
 
 
 def test_a_good_candidate_passes_all_vetoes() -> None:
@@ -97,16 +134,27 @@ def test_a_candidate_gets_the_result_of_every_veto_that_stops_it() -> None:
         last_stop_ms={"ABC": NOW},
         conflicting={"ABC"},
         limits=VetoLimits(excluded=("ABC",)),
+        funding_rates={"ABC": Decimal("0.001")},
+        settled_ms={"ABC": NOW - 8 * HOUR_MS + MINUTE_MS},
+        regimes={"BTC": CALM, "XYZ": CALM},
+        moves={"ABC": 0.05},
+        findings={"mean_reversion": attrs.evolve(RUINOUS, losing_hours={})},
     )
     assert codes(candidate(target_distance=0.5), about) == [
         Veto.CONFLICTING_SIGNALS,
         Veto.COOLDOWN_AFTER_STOP,
         Veto.SYMBOL_EXCLUDED,
+        Veto.FUNDING_NEAR,
         Veto.SYMBOL_HELD,
+        Veto.SYMBOL_LOSING,
+        Veto.REGIME_EXCLUDED,
         Veto.REWARD_TO_RISK_LOW,
         Veto.DATA_STALE,
+        Veto.VELOCITY_PAUSE,
+        Veto.WIN_RATE_LOW,
     ]
-    assert codes(candidate(symbol="XYZ"), attrs.evolve(about, quotes={"XYZ": quote()})) == []
+    other = attrs.evolve(about, quotes={"XYZ": quote()}, findings={})
+    assert codes(candidate(symbol="XYZ"), other) == []
 
 
 @pytest.mark.parametrize(("late_ms", "denied"), [(0, []), (1, [Veto.DATA_STALE])])
@@ -225,4 +273,4 @@ def test_a_veto_file_without_a_veto_fails_with_its_name(monkeypatch: pytest.Monk
         sys.modules, "kamou.core.vetoes.held", types.ModuleType("kamou.core.vetoes.held")
     )
     with pytest.raises(ConfigurationError, match=r"held\.py cannot be loaded"):
-        package.discover_vetoes()
+        package.discover_vetoes(["held"])
