@@ -9,7 +9,7 @@ import attrs
 from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
-from kamou.actors.veto_inputs import FindRecord, VetoInputs, find_listed_bitcoin, find_no_record
+from kamou.actors.veto_inputs import VetoInputs, find_listed_bitcoin
 from kamou.core.book.candidate_events import CandidatesVetoed, VetoedCandidate
 from kamou.core.book.events import CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
@@ -47,7 +47,6 @@ class VetoActor(Actor[ShardRanked]):
     _step_ms: int
     _limits: VetoLimits
     _parameters: TradingParameters
-    _find_record: FindRecord = find_no_record
     _keep_detail: bool = True  # False in a fast-forward: `kamou why` has no use for it
     _follower: BookFollower = attrs.field(init=False)
     _inputs: VetoInputs = attrs.field(init=False)
@@ -64,7 +63,6 @@ class VetoActor(Actor[ShardRanked]):
             enabled=self._vetoes,
             pause_ms=self._limits.velocity_pause_s * 1000,
             step_ms=self._step_ms,
-            find_record=self._find_record,
         )
 
     async def recover(self) -> None:
@@ -215,7 +213,7 @@ class VetoActor(Actor[ShardRanked]):
             regimes=ranking.regimes,
             bitcoin=find_listed_bitcoin(self._universe, book.instruments),
             moves=moves,
-            findings=inputs.judge_records(book, candidates, now_ms),
+            findings=inputs.judge_records(book.shadows, candidates, now_ms),
         )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
 
 from kamou.actors.funding_rates import FundingRates
 from kamou.clock import Clock
-from kamou.core.book.position_book import PositionBook
 from kamou.core.day import utc_day
 from kamou.core.market.price_moves import (
     MOVE_MS,
@@ -23,7 +22,7 @@ from kamou.core.record.record_findings import RecordFindings, ShadowRecord, judg
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 
-FindRecord = Callable[[PositionBook], ShadowRecord | None]
+RECORD_VETOES = frozenset({"hour", "losing_symbol", "win_rate"})
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -39,7 +38,6 @@ class VetoInputs:
     _enabled: Collection[str]  # names of the vetoes
     _pause_ms: int
     _step_ms: int  # length of the venue's shortest bars
-    _find_record: FindRecord
     funding: FundingRates = attrs.field(init=False)
     _moves: RecentMoves = attrs.field(init=False)
     _judged: dict[str, tuple[object, RecordFindings]] = attrs.field(init=False, factory=dict)
@@ -83,14 +81,13 @@ class VetoInputs:
         return merge_largest(seen, find_largest_ranges(bars))
 
     def judge_records(
-        self, book: PositionBook, candidates: Sequence[Candidate], now_ms: int
+        self, record: ShadowRecord, candidates: Sequence[Candidate], now_ms: int
     ) -> Mapping[str, RecordFindings]:
-        """Return the findings of the candidates' strategies; none without a shadow record.
+        """Return the findings of the candidates' strategies; none if no veto reads them.
 
         A record is judged again when a trade of it closed or a UTC day ended.
         """
-        record = self._find_record(book)
-        if record is None:
+        if RECORD_VETOES.isdisjoint(self._enabled):
             return {}
         found: dict[str, RecordFindings] = {}
         for strategy in {each.strategy for each in candidates}:
@@ -112,8 +109,3 @@ def find_listed_bitcoin(
     listed = ((symbol, instruments.get(symbol)) for symbol in named)
     found = (symbol for symbol, each in listed if each is not None and each.base in BITCOIN)
     return next(found, "")
-
-
-def find_no_record(_book: PositionBook) -> ShadowRecord | None:
-    """Return None: the run keeps no shadow record."""
-    return None

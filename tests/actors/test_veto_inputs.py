@@ -20,6 +20,7 @@ from kamou.actors.veto_inputs import VetoInputs, find_listed_bitcoin
 from kamou.clock import SimulatedClock
 from kamou.core.book.candidate_events import CandidatesVetoed
 from kamou.core.book.position_book import PositionBook
+from kamou.core.book.shadow_trades import ShadowTrades
 from kamou.core.codes import Veto
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Series
@@ -119,7 +120,6 @@ def read_inputs(
     clock: SimulatedClock | None = None,
     enabled: tuple[str, ...] = ("velocity",),
     step_ms: int = MINUTE_MS,
-    record: FakeRecord | None = None,
 ) -> VetoInputs:
     return VetoInputs(
         port=cast(ExchangePort, venue),
@@ -127,7 +127,6 @@ def read_inputs(
         enabled=enabled,
         pause_ms=300_000,
         step_ms=step_ms,
-        find_record=lambda _book: record,
     )
 
 
@@ -188,10 +187,10 @@ def hourly(n: int, r: str) -> list[Result]:
 
 def test_a_record_is_judged_again_after_a_close_an_opening_or_a_day() -> None:
     record = FakeRecord(hourly(60, "-1"))
-    inputs, book = read_inputs(FakeVenue(), record=record), PositionBook()
+    inputs = read_inputs(FakeVenue(), enabled=("hour",))
 
     def judge(now_ms: int = NOW) -> object:
-        return inputs.judge_records(book, [abc()], now_ms)["mean_reversion"]
+        return inputs.judge_records(record, [abc()], now_ms)["mean_reversion"]
 
     first = judge()
     assert judge() is first
@@ -205,8 +204,15 @@ def test_a_record_is_judged_again_after_a_close_an_opening_or_a_day() -> None:
     assert judge(NOW + DAY_MS) is not third
 
 
-def test_without_a_shadow_record_there_are_no_findings() -> None:
-    assert read_inputs(FakeVenue()).judge_records(PositionBook(), [abc()], NOW) == {}
+def test_a_record_is_not_judged_if_no_veto_reads_it() -> None:
+    record = FakeRecord(hourly(60, "-1"))
+    assert read_inputs(FakeVenue()).judge_records(record, [abc()], NOW) == {}
+
+
+def test_a_book_without_shadow_trades_finds_nothing_against_a_strategy() -> None:
+    inputs, book = read_inputs(FakeVenue(), enabled=("win_rate",)), PositionBook()
+    found = inputs.judge_records(book.shadows, [abc()], NOW)["mean_reversion"]
+    assert (found.losing_hours, found.losing_symbols, found.wins.trades) == ({}, {}, 0)
 
 
 def test_bitcoin_is_the_first_listed_symbol_of_its_base() -> None:
@@ -220,7 +226,7 @@ def test_bitcoin_is_the_first_listed_symbol_of_its_base() -> None:
 def make_actor(journal: FakeJournal, limits: VetoLimits, record: FakeRecord) -> VetoActor:
     clock = SimulatedClock(start_ms=NOW)
     boxes: list[Mailbox[Any]] = [Mailbox(n, 8, now_ms=clock.now_ms) for n in ("veto", "refiner")]
-    return VetoActor(
+    actor = VetoActor(
         inbox=boxes[0],
         clock=clock,
         port=cast(ExchangePort, FakeVenue()),
@@ -234,10 +240,11 @@ def make_actor(journal: FakeJournal, limits: VetoLimits, record: FakeRecord) -> 
         step_ms=PERIOD_MS,
         limits=limits,
         parameters=TradingParameters(),
-        find_record=lambda _book: record,
         handler_deadline_s=30.0,
         keep_detail=False,
     )
+    actor._follower.book.shadows = cast(ShadowTrades, record)
+    return actor
 
 
 def ranked(*candidates: Candidate) -> ShardRanked:

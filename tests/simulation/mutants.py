@@ -65,5 +65,7 @@ def table() -> tuple[Mutant, ...]:
     from tests.simulation.mutants_of_the_refiner import REFINER
     from tests.simulation.mutants_of_the_reviewer import REVIEWER
     from tests.simulation.mutants_of_the_site import SITE
+    from tests.simulation.mutants_of_the_vetoes import VETOES
 
-    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *REFINER, *DECISIONS, *FOR_TESTS)
+    parts = (ORDERS, MONEY, REVIEWER, LIMITS, SITE, REFINER, VETOES, DECISIONS, FOR_TESTS)
+    return tuple(mutant for part in parts for mutant in part)

@@ -63,6 +63,11 @@ class ShadowTrades:
         """Return the results of a strategy's closed trades, in the order of their events."""
         return tuple(each for each in self.closed if each.strategy == strategy)
 
+    def open_since_ms(self, strategy: str) -> int | None:
+        """Return the opening of the strategy's oldest open trade; None without an open one."""
+        times = (each.opened_at_ms for each in self.open.values() if each.strategy == strategy)
+        return min(times, default=None)
+
     @property
     def held(self) -> frozenset[tuple[str, str]]:
         """(strategy, symbol) of each open shadow trade."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import attrs
 import pytest
 
 from kamou.core.book.position_book import PositionBook
@@ -104,3 +105,13 @@ def test_the_table_has_a_row_for_each_shadow_trade_with_the_first_result_if_it_c
     assert (first.funding, first.slippage) == (D("-0.01"), D("0.7"))
     assert (first.opened_at_ms, first.closed_at_ms) == (NOON, NOON + 60_000)
     assert (second.closed_at_ms, second.r, second.slippage, second.reason) == (None,) * 4
+
+
+def test_a_strategys_oldest_open_shadow_trade_says_since_when_it_is_open() -> None:
+    book = PositionBook()
+    assert book.shadows.open_since_ms("oi_momentum") is None
+    late, early = shadow_trade("s3", opened_at_ms=NOON + 2), shadow_trade("s4", symbol="BTCUSDT")
+    book.apply(1, opened(late, early, attrs.evolve(TWO, opened_at_ms=NOON - 1)))
+    assert book.shadows.open_since_ms("oi_momentum") == NOON
+    book.apply(2, closed(closed_shadow(early)))
+    assert book.shadows.open_since_ms("oi_momentum") == NOON + 2
