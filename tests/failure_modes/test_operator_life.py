@@ -55,8 +55,8 @@ def start_with_an_empty_book(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: only the process keeps its state."""
 
     async def recover(self: BookFollower) -> PositionBook:
-        self.book = PositionBook(seq=self._journal.head_seq)
-        return self.book
+        self._own = PositionBook(seq=self._journal.head_seq)
+        return self._own
 
     monkeypatch.setattr(BookFollower, "recover", recover)
 

@@ -130,7 +130,8 @@ def make_panel(
     """Return an empty panel for these strategies, and for the regime if one is given.
 
     It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars,
-    open interest, funding and order flow every strategy is warm, and the regime knows all of its past days.
+    open interest, funding and order flow every strategy is warm, and the regime knows all of its
+    past days.
     """
     chosen = tuple(strategies)
     warmups = [s.warmup_bars(period_ms) + SEED_MEMORY_BARS for s in chosen]

@@ -198,5 +198,5 @@ def test_the_spread_of_a_window_is_a_whole_number_of_ticks_at_its_first_price() 
     median = np.median(flow.spread_bps, axis=0)
     ticks_bps = 1e4 / source.universe.scale / source.prices(ORIGIN_MS)
     np.testing.assert_allclose(
-        median, 2 * source.half_spread_bps(), atol=1.5 * ticks_bps.max(), rtol=0.2
+        median, 2 * source.half_spread_bps(ORIGIN_MS), atol=1.5 * ticks_bps.max(), rtol=0.2
     )
