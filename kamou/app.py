@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import trio
 
+from kamou.actors.children import make_child, supervise
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.followers import StateFollower, fold_hash
@@ -23,6 +24,7 @@ from kamou.actors.reconciler import Reconciler
 from kamou.actors.refiner import Refiner
 from kamou.actors.risk_governor import KeptCommand, RiskGovernor
 from kamou.actors.scanner import Scanner
+from kamou.actors.shadow_book import ShadowBook
 from kamou.actors.timed_port import TimedPort
 from kamou.actors.venue_port import Listing, PortFactory, VenuePort
 from kamou.actors.veto import VetoActor
@@ -35,6 +37,7 @@ from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
 from kamou.core.refining.calls import AskModel
+from kamou.core.shadow.opening import ShadowTerms
 from kamou.core.strategies.base import Strategy
 from kamou.core.strategies.evaluation import StrategyFailure, check_strategies, raise_failure
 from kamou.exchange.base import IsHalted, PortChecks
@@ -42,9 +45,10 @@ from kamou.messages.governor import DiskFull, ProtectionFailed
 from kamou.messages.orders import GovernorMessage
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner
-from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
+from kamou.runtime.supervision import ChildSpec, SupervisorSpec
 from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
+from kamou.settings.price_models import make_price_models
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
 
@@ -64,6 +68,7 @@ class SystemInputs:
     salt_of: SaltOf
     halted: IsHalted
     step_ms: int  # time between two steps of the venue's market
+    shadow_book: bool = False  # False: no shadow trades
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     recorded: scores.RecordedBars | None = None  # the port's bars, if all are known
     ask_model: AskModel | None = None  # None: the refiner is off
@@ -207,56 +212,32 @@ class _Composer:
 
     def core(self) -> SupervisorSpec:
         boxes = self.mailboxes
-        return self._supervised(
-            "core",
-            Restarts.REST_FOR_ONE,
+        shadows = self._child(boxes.shadow_book, self._shadow_book)
+        children = (
             self._child(boxes.journal, self._journal_actor),
             self._child(boxes.risk_governor, self._governor),
             ChildSpec(id="exchange", start=self._exchange, start_timeout_s=HISTORY_TIMEOUT_S),
             self._child(boxes.order_manager, self._order_manager),
             self._child(boxes.reconciler, self._reconciler),
+            *((shadows,) if self.inputs.shadow_book else ()),
             self._child(boxes.refiner, self._refiner),
             self._child(boxes.veto, self._veto),
             self._child(boxes.feed, self._feed),
         )
+        return supervise("core", Restarts.REST_FOR_ONE, children, self.settings.supervision)
 
     def shards(self) -> SupervisorSpec:
-        scanners = (
+        scanners = tuple(
             attrs.evolve(
                 self._child(self.mailboxes.scanners[index], partial(self._scanner, index)),
                 start_timeout_s=HISTORY_TIMEOUT_S,
             )
             for index in range(len(self.universe))
         )
-        return self._supervised("shards", Restarts.ONE_FOR_ONE, *scanners)
-
-    def _supervised(self, name: str, strategy: Restarts, *children: ChildSpec) -> SupervisorSpec:
-        supervision = self.settings.supervision
-        return SupervisorSpec(
-            id=name,
-            children=children,
-            strategy=strategy,
-            intensity=supervision.intensity,
-            period_s=supervision.period_s,
-            backoff_base_s=supervision.backoff_base_ms / 1000,
-            backoff_cap_s=supervision.backoff_cap_ms / 1000,
-            backoff_reset_s=supervision.backoff_reset_s,
-        )
+        return supervise("shards", Restarts.ONE_FOR_ONE, scanners, self.settings.supervision)
 
     def _child(self, inbox: Mailbox[Any], make: Callable[[], Any]) -> ChildSpec:
-        """Return a permanent child: each incarnation is a new actor on the same mailbox."""
-
-        async def start(task_status: trio.TaskStatus[None]) -> None:
-            await make().run(task_status)
-
-        return ChildSpec(
-            id=inbox.name,
-            start=start,
-            restart=Restart.PERMANENT,
-            shutdown_s=float(self.settings.supervision.grace_s),
-            stop=inbox.ask_to_stop,
-            mailboxes=(inbox,),
-        )
+        return make_child(inbox, make, self.settings.supervision)
 
     def _journal_actor(self) -> JournalActor:
         return JournalActor(
@@ -335,12 +316,31 @@ class _Composer:
 
     # --- the pipeline ------------------------------------------------------------
 
+    def _shadow_book(self) -> ShadowBook:
+        settings = self.settings
+        return ShadowBook(
+            inbox=self.mailboxes.shadow_book,
+            clock=self.inputs.clock,
+            journal=self.journal,
+            port=self.port,
+            terms=ShadowTerms(
+                equity=settings.equity,
+                parameters=settings.trading_parameters,
+                models=make_price_models(settings.exchange, settings.costs),
+            ),
+            native_ms=self.inputs.market.step_ms,
+            # Before the vetoes of the same bar, which read the open shadow trades.
+            delay_ms=settings.cycle.bar_delay_ms // 2,
+            handler_deadline_s=self.deadline_s,
+        )
+
     def _refiner(self) -> Refiner:
         return Refiner(
             inbox=self.mailboxes.refiner,
             clock=self.inputs.clock,
             journal=self.journal,
             orders=self.mailboxes.order_manager,
+            shadows=self.mailboxes.shadow_book if self.inputs.shadow_book else None,
             settings=self.settings.refiner,
             ask=self.inputs.ask_model,
             handler_deadline_s=self.deadline_s,

@@ -10,7 +10,7 @@ import attrs
 from kamou.actors.journal import CastsWaiting
 from kamou.messages.market import BarsClosed
 from kamou.messages.orders import GovernorMessage, OrderMessage, ReconcileNow
-from kamou.messages.signals import CandidatesCleared, ShardRanked
+from kamou.messages.signals import CandidatesCleared, CandidatesJudged, ShardRanked
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 
 ORDERS_CAPACITY = 4_096  # updates of a busy minute; an overflow starts a reconciliation
@@ -26,6 +26,7 @@ class Mailboxes:
     risk_governor: Mailbox[GovernorMessage]
     order_manager: Mailbox[OrderMessage]
     reconciler: Mailbox[ReconcileNow]
+    shadow_book: Mailbox[CandidatesJudged]
     refiner: Mailbox[CandidatesCleared]
     veto: Mailbox[ShardRanked]
     feed: Mailbox[Never]
@@ -55,6 +56,7 @@ def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
             on_overflow=lambda: reconciler.put_nowait(ReconcileNow()),
         ),
         reconciler=reconciler,
+        shadow_book=make("shadow_book", SIGNALS_CAPACITY, WhenFull.REJECT),
         refiner=make("refiner", SIGNALS_CAPACITY, WhenFull.REJECT),
         veto=make("veto", 4 * shards, WhenFull.REJECT),
         feed=make("feed", 1, WhenFull.REJECT),

@@ -214,6 +214,7 @@ class VetoActor(Actor[ShardRanked]):
             bitcoin=find_listed_bitcoin(self._universe, book.instruments),
             moves=moves,
             findings=inputs.judge_records(book.shadows, candidates, now_ms),
+            shadows=book.shadows.held,
         )
 
 

@@ -40,6 +40,7 @@ class Veto(StrEnum):
     SYMBOL_HELD = "SYMBOL_HELD"
     COOLDOWN_AFTER_STOP = "COOLDOWN_AFTER_STOP"
     CONFLICTING_SIGNALS = "CONFLICTING_SIGNALS"
+    SHADOW_OPEN = "SHADOW_OPEN"
     REGIME_EXCLUDED = "REGIME_EXCLUDED"
     SPREAD_WIDE = "SPREAD_WIDE"
     DEPTH_LOW = "DEPTH_LOW"
@@ -148,6 +149,7 @@ MEANINGS = {
     "SYMBOL_HELD": "a position, an order or a permit of this symbol exists",
     "COOLDOWN_AFTER_STOP": "the symbol is in its cooldown after a stop-loss or a liquidation",
     "CONFLICTING_SIGNALS": "one cycle has a long and a short candidate of this symbol",
+    "SHADOW_OPEN": "the strategy has an open shadow trade in this symbol",
     "REGIME_EXCLUDED": "the regime is none of the strategy's, is a shock, or is not known",
     "SPREAD_WIDE": "the spread is above its maximum",
     "DEPTH_LOW": "too few contracts are offered at the best price",
@@ -281,6 +283,7 @@ ACTIONS = {
     "SYMBOL_HELD": "Nothing: Kamou holds at most one trade in a symbol.",
     "COOLDOWN_AFTER_STOP": "Wait: the cooldown lasts `risk.cooldown_after_stop_s` seconds.",
     "CONFLICTING_SIGNALS": "Nothing: neither side is entered while strategies disagree.",
+    "SHADOW_OPEN": "Nothing: a strategy has at most one shadow trade in a symbol.",
     "REGIME_EXCLUDED": "Nothing. The table is `veto.regimes`; `days` says how many past days are "
     "known, of `regime.days_min` that are needed.",
     "SPREAD_WIDE": "Nothing. The limit is `veto.spread_max_bps`.",

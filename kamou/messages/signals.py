@@ -10,6 +10,7 @@ import numpy as np
 from kamou.core.arrays import Floats
 from kamou.core.model import Candidate
 from kamou.core.ranking.ranking import RankedCycle
+from kamou.core.shadow.opening import JudgedCandidate
 from kamou.core.strategies.base import StrategyScores
 from kamou.messages.envelope import Expiring, Message
 
@@ -58,3 +59,13 @@ class SignalsRefined(Expiring):
 
     cycle_at_ms: int
     signals: tuple[RefinedSignal, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CandidatesJudged(Expiring):
+    """Candidates of a cycle with the refiner's verdicts, best first.
+
+    The shadow book gets all of them, refused ones too.
+    """
+
+    candidates: tuple[JudgedCandidate, ...]

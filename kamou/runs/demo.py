@@ -300,6 +300,7 @@ class FastForward:
                     reader=session.reader,
                     runner=run_inline,
                     gate=AssumedLiveGate(),
+                    shadow_book=True,
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,

@@ -295,6 +295,7 @@ class Service:
                     reader=session.reader,
                     runner=make_thread_runner(),
                     gate=AssumedLiveGate(),
+                    shadow_book=True,
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),
                     on_disk_full=partial(current_run.set_disk_full, self.announce),

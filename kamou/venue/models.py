@@ -22,6 +22,7 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import BPS_PER_UNIT, ZERO, Instrument, OrderSide, Side
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
+from kamou.settings.price_models import make_price_models
 from kamou.venue.model_protocols import FeeModel, FillModel, FundingModel, LatencyModel
 
 
@@ -145,16 +146,14 @@ class VenueModels:
     @classmethod
     def from_settings(cls, exchange: ExchangeSettings, costs: CostModel) -> VenueModels:
         """Return the models that the settings choose."""
+        prices = make_price_models(exchange, costs)
         return cls(
             fee=AccountFees(
                 taker=costs.taker_bps / BPS_PER_UNIT, maker=costs.maker_bps / BPS_PER_UNIT
             ),
             latency=ConstantLatency(latency_ms=exchange.latency_ms),
-            slippage=SlippageModel(bps=float(costs.slippage_bps)),
+            slippage=prices.slippage,
             fill=VolumeShareFills(volume_participation=exchange.volume_participation),
-            stop=StopFillModel(
-                gap_range_atr=float(exchange.gap_range_atr),
-                gap_depth=float(exchange.gap_depth),
-            ),
-            funding=SettledFunding(assumed_per_8h=costs.funding_bps_per_8h / BPS_PER_UNIT),
+            stop=prices.stop,
+            funding=prices.funding,
         )

@@ -196,6 +196,7 @@ def open_tree(
     keep_detail: bool = False,
     durable: bool = False,
     ask_model: AskModel | None = None,
+    shadow_book: bool = False,
     on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure,
 ) -> Iterator[tuple[Tree, Session]]:
     """Compose the system over the scripted market, its journal in ``data_dir``."""
@@ -226,6 +227,7 @@ def open_tree(
             step_ms=market.step_ms,
             keep_detail=keep_detail,
             ask_model=ask_model,
+            shadow_book=shadow_book,
             on_strategy_failed=on_strategy_failed,
         )
         yield compose(inputs), session
@@ -247,6 +249,7 @@ def run_system(
     keep_detail: bool = False,
     durable: bool = False,
     ask_model: AskModel | None = None,
+    shadow_book: bool = False,
 ) -> Ended:
     """Run the scripted market until 20 s after ``minutes``, by default its last minute.
 
@@ -268,6 +271,7 @@ def run_system(
                 keep_detail=keep_detail,
                 durable=durable,
                 ask_model=ask_model,
+                shadow_book=shadow_book,
                 on_strategy_failed=failures.append,
             ) as (tree, session):
                 ended = await _run(arrange(tree, tree.inputs), session, direct, minutes)

@@ -37,6 +37,7 @@ def shadow_trade(name: str = "s1", **changes: Any) -> ShadowTrade:
         planned_risk=D(21),
         half_spread=D("0.0001"),
         fee_rate=D("0.0006"),
+        target_fee_rate=D("0.0002"),
         fee=D("0.60024"),
         slippage=D("0.4"),
         opened_at_ms=NOON,

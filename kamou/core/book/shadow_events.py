@@ -36,8 +36,9 @@ class ShadowTrade:
     stop_price: Decimal
     target_price: Decimal
     planned_risk: Decimal  # money of 1 R: planned distance x base units, without gap buffer
-    half_spread: Decimal  # fraction of mid at the opening; the exit pays it, too
-    fee_rate: Decimal  # taker fee of entry and exit, fraction of notional
+    half_spread: Decimal  # fraction of mid at the opening; a stop and a time limit pay it, too
+    fee_rate: Decimal  # of entry, stop and time limit (taker), fraction of notional
+    target_fee_rate: Decimal  # of the target (maker)
     fee: Decimal  # money, of the entry
     slippage: Decimal  # money, of the entry, against mid; it is already in ``entry_price``
     opened_at_ms: int

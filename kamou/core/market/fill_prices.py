@@ -117,3 +117,12 @@ class SettledFunding:
             return -as_money(abs(notional) * self.assumed_per_8h * hours / 8)
         paid = notional * Decimal(repr(float(rate)))
         return -as_money(paid * Side.of(quantity).sign)
+
+
+@attrs.frozen(kw_only=True)
+class PriceModels:
+    """The models of slippage, stops and funding."""
+
+    slippage: SlippageModel = SlippageModel()
+    stop: StopFillModel = StopFillModel()
+    funding: SettledFunding = SettledFunding()

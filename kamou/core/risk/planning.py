@@ -51,6 +51,16 @@ class Prices:
     target: Decimal
 
 
+@attrs.frozen(kw_only=True)
+class EntryMarket:
+    """The market of a symbol, as an entry's plan reads it."""
+
+    instrument: Instrument
+    quote: Quote  # a sound one
+    gap: Decimal  # gap buffer, a multiple of the stop distance
+    funding_rate: Decimal | None = None  # fraction per interval; None: the cost model's assumption
+
+
 def entry_prices(
     candidate: Candidate, quote: Quote, instrument: Instrument, costs: CostModel
 ) -> Prices:
@@ -68,6 +78,32 @@ def entry_prices(
         limit=round_to_tick(touch + sign * reach, tick, side.rounding_to_gain),
         stop=round_to_tick(stop, tick, side.rounding_to_loss),
         target=round_to_tick(target, tick, side.rounding_to_gain),
+    )
+
+
+def make_unsized(
+    candidate: Candidate, prices: Prices, market: EntryMarket, costs: CostModel
+) -> UnsizedTrade:
+    """Return the trade of a candidate at these prices, without a size."""
+    quote, instrument = market.quote, market.instrument
+    return UnsizedTrade(
+        instrument=instrument,
+        side=candidate.side,
+        entry=prices.limit,
+        stop=prices.stop,
+        costs=trade_costs(
+            instrument=instrument,
+            costs=costs,
+            spread=quote.spread,
+            price=quote.mid,
+            hold=ExpectedHold(
+                side=candidate.side,
+                hold_ms=candidate.hold_ms,
+                funding_rate=market.funding_rate,
+            ),
+        ),
+        gap=market.gap,
+        value_price=max(quote.mark, quote.touch(candidate.side.opening)),
     )
 
 
@@ -192,26 +228,14 @@ def _size(
 
     A denial has a figure with the arithmetic of the gap buffer.
     """
-    quote, limits = valuation.quotes[candidate.symbol], parameters.limits
-    instrument = valuation.book.instruments[candidate.symbol]
-    gap = valuation.exposure.gap_buffer
-    trade = UnsizedTrade(
-        instrument=instrument,
-        side=candidate.side,
-        entry=prices.limit,
-        stop=prices.stop,
-        costs=trade_costs(
-            instrument=instrument,
-            costs=parameters.costs,
-            spread=quote.spread,
-            price=quote.mid,
-            hold=ExpectedHold(
-                side=candidate.side, hold_ms=candidate.hold_ms, funding_rate=funding_rate
-            ),
-        ),
+    limits, gap = parameters.limits, valuation.exposure.gap_buffer
+    market = EntryMarket(
+        instrument=valuation.book.instruments[candidate.symbol],
+        quote=valuation.quotes[candidate.symbol],
         gap=gap.value,
-        value_price=max(quote.mark, quote.touch(candidate.side.opening)),
+        funding_rate=funding_rate,
     )
+    trade = make_unsized(candidate, prices, market, parameters.costs)
     allowance = Allowance(
         sizing_equity=valuation.now.sizing_equity,
         fraction=fraction,

@@ -34,6 +34,7 @@ class VetoContext:
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
     conflicting: Collection[str] = frozenset()  # see ``find_conflicting_symbols``
+    shadows: Collection[tuple[str, str]] = frozenset()  # (strategy, symbol) of open shadow trades
     settled_ms: Mapping[str, int] = attrs.field(factory=dict)  # symbol -> last known settlement
     regimes: Mapping[str, SymbolRegime] = attrs.field(factory=dict)  # by symbol
     bitcoin: str = ""  # the listed symbol of Bitcoin; empty: none

@@ -110,6 +110,7 @@ def test_discovery_names_each_veto_after_its_file() -> None:
         "losing_symbol",
         "regime",
         "reward_to_risk",
+        "shadow_open",
         "spread",
         "staleness",
         "velocity",
@@ -173,6 +174,14 @@ def test_a_candidate_without_a_quote_is_vetoed_as_stale() -> None:
     (denied,) = apply_vetoes(candidate(), context(quotes={}), VETOES)
     assert denied.code == Veto.DATA_STALE
     assert figures(denied)["quote_age_ms"] == "inf"
+
+
+def test_a_candidate_is_vetoed_while_its_own_strategy_has_a_shadow_trade_in_its_symbol() -> None:
+    one = candidate()
+    about = context(shadows={(one.strategy, one.symbol)})
+    assert codes(one, about) == [Veto.SHADOW_OPEN]
+    others = {(one.strategy, "XYZ"), ("another", one.symbol)}
+    assert codes(one, context(shadows=others)) == []
 
 
 def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> None:

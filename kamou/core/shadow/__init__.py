@@ -1,0 +1,1 @@
+"""Shadow trades: their plan and entry, and their exit from closed bars."""
