@@ -30,7 +30,7 @@ from kamou.core.kinds import RunMode
 from kamou.core.model import Account, FillReport, Income, OrderReport, PositionReport
 from kamou.core.record.gate import Gate
 from kamou.core.refining.calls import AskModel
-from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.limits import VETOES_OF_BACKTESTS, RiskLimits, VetoLimits
 from kamou.core.strategies.evaluation import StrategyFailure, raise_failure
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
@@ -59,6 +59,7 @@ SETTINGS = Settings(
     store=StoreSettings(snapshot_every=40),  # so that a recovery begins at a snapshot
     # The price shock and the entries of an hour never limit the scripted trades.
     risk=RiskLimits(shock_move=scripted_market.D("0.01"), entries_per_strategy_hour=60),
+    veto=VetoLimits(enabled=VETOES_OF_BACKTESTS),
 )
 FILES = Path(__file__).parent / "strategy_files"
 

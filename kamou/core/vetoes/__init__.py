@@ -17,6 +17,9 @@ from kamou.errors import ConfigurationError
 READ_REGIMES = frozenset({"regime", "velocity"})
 """Names of the vetoes that read regimes or their figures."""
 
+ALWAYS_ASKED = ("shadow_open",)
+"""Names of the vetoes that no setting turns off: one shadow trade for each candidate depends on it."""
+
 VETO_BASE_MODULE = "base"  # types of this package, not a veto
 
 
@@ -27,13 +30,13 @@ def list_vetoes() -> tuple[str, ...]:
 
 
 def discover_vetoes(enabled: Iterable[str]) -> dict[str, VetoRule]:
-    """Return the enabled vetoes by file name, in alphabetical order.
+    """Return the enabled vetoes and those of ``ALWAYS_ASKED``, in alphabetical order.
 
     Raises:
         ConfigurationError: a file has no function ``veto``, or its import fails.
     """
     found: dict[str, VetoRule] = {}
-    chosen = frozenset(enabled)
+    chosen = frozenset((*enabled, *ALWAYS_ASKED))
     for name in (each for each in list_vetoes() if each in chosen):
         try:
             module = importlib.import_module(f"{__name__}.{name}")

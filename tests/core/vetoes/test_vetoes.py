@@ -26,6 +26,7 @@ from kamou.core.risk.limits import (
     VetoLimits,
 )
 from kamou.core.vetoes import (
+    ALWAYS_ASKED,
     apply_vetoes,
     discover_vetoes,
     find_conflicting_symbols,
@@ -119,9 +120,11 @@ def test_discovery_names_each_veto_after_its_file() -> None:
 
 
 def test_every_veto_file_is_in_one_of_the_two_lists_of_names() -> None:
-    assert list_vetoes() == tuple(sorted((*VETOES_OF_BACKTESTS, *LATER_VETOES)))
-    assert list(discover_vetoes(VETOES_OF_BACKTESTS)) == list(VETOES_OF_BACKTESTS)
-    assert discover_vetoes(()) == {}
+    every = (*VETOES_OF_BACKTESTS, *LATER_VETOES, *ALWAYS_ASKED)
+    assert list_vetoes() == tuple(sorted(every))
+    found = discover_vetoes(VETOES_OF_BACKTESTS)
+    assert list(found) == sorted((*VETOES_OF_BACKTESTS, *ALWAYS_ASKED))
+    assert tuple(discover_vetoes(())) == ALWAYS_ASKED
 
 
 def test_a_good_candidate_passes_all_vetoes() -> None:
