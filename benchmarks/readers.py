@@ -51,6 +51,8 @@ MINUTES = {  # a cycle a minute
     "KAMOU__CYCLE__TIMEFRAME_S": "60",
     "KAMOU__DEMO__BAR_S": "60",
     "KAMOU__DEMO__WARMUP_DAYS": "2",
+    # Two days of history show no regime.
+    "KAMOU__VETO__ENABLED": "conflict,cooldown,excluded,held,reward_to_risk,staleness",
 }
 ENTRIES = {  # up to eight small entries in each cycle, with a short life: their stops are timed
     "KAMOU__RISK__RISK_PER_TRADE": "0.00004",

@@ -16,6 +16,7 @@ from kamou.core.book.events import Event, FillRecorded, IntentRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderType
+from kamou.core.risk.limits import VETOES_OF_BACKTESTS, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.runs.service import Service
@@ -57,6 +58,7 @@ def settings(data_dir: Path, **changes: Any) -> Settings:
                 enabled=("mean_reversion",),
                 parameters={"mean_reversion": EAGER},
             ),
+            veto=VetoLimits(enabled=VETOES_OF_BACKTESTS),  # a day of history shows no regime
             web=WebSettings(port=0, operator_port=0, site_nice=0),
         ),
         **changes,

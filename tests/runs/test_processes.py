@@ -51,6 +51,9 @@ days = {days}
 [web]
 site_nice = 0
 
+[veto]
+enabled = ["conflict", "cooldown", "excluded", "held", "reward_to_risk", "staleness"]
+
 [strategies]
 enabled = ["mean_reversion"]
 

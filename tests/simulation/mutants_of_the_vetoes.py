@@ -63,8 +63,8 @@ VETOES = (
     defect(
         name="an unknown regime is allowed",
         file="kamou/core/vetoes/regime.py",
-        old="    if regime is None or regime.trend is None or regime.volatility in (None, Volatility.SHOCK)"
-        ":\n",
+        old="    if regime is None or regime.trend is None or regime.volatility in (None,"
+        " Volatility.SHOCK):\n",
         new="    if regime is None or regime.trend is None:\n        return True\n"
         "    if regime.volatility in (None, Volatility.SHOCK):\n",
         tests=OF_MARKETS,
