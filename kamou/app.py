@@ -110,12 +110,10 @@ def compose(
     ``on_cycle`` takes each cycle's time. Raises ``ConfigurationError`` if a strategy is not usable.
     """
     composer = _Composer(inputs, on_cycle)
-    core = composer.core()
-    shards = composer.shards()
     supervision = inputs.settings.supervision
     root = SupervisorSpec(
         id="kamou",
-        children=(core, *spawn, shards),
+        children=(composer.core(), *spawn, composer.shards()),
         strategy=Restarts.ONE_FOR_ONE,
         intensity=supervision.intensity,
         period_s=supervision.period_s,
@@ -382,6 +380,7 @@ class _Composer:
             on_cycle=self.on_cycle,
             funding_wanted=t1.need_funding(self.strategies.values()),
             flow_wanted=t1.need_flow(self.strategies.values()),
+            ratios_wanted=t1.need_ratios(self.strategies.values()),
         )
 
     def _scanner(self, index: int) -> Scanner:

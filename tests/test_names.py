@@ -51,7 +51,6 @@ USED_LATER = {
     "take_quote": "the same actor calls it",
     "take_trade": "the same actor calls it",
     "measure_ofi": "the OFI of recorded quotes, as soon as a dataset has them",
-    "long_short_ratio": "a port capability that a real venue states",
     "withdraw_check": "a port capability that a real venue states",
     "retry_after_ms": "the adapter of a real venue states it",
 }

@@ -10,6 +10,7 @@ import numpy as np
 
 from kamou.actors.base import Actor
 from kamou.clock import floor_ms, next_ms
+from kamou.core.market.bars import empty_series, get_top_ratios
 from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
@@ -36,6 +37,7 @@ class _Read:
     open_interest: Series | None = None
     funding: Series | None = None
     flow: FlowWindows | None = None
+    ratios: Series | None = None
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -43,8 +45,8 @@ class Feed(Actor[Never]):
     """The reader of new market data, which sends each shard its columns in each cycle.
 
     The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
-    without bars, and the next cycle reads from the end of the last bars. It reads funding and order
-    flow only if a strategy does and the venue has them.
+    without bars, and the next cycle reads from the end of the last bars. It reads funding, order
+    flow and long/short ratios only if a strategy does and the venue has them.
     """
 
     name: str = attrs.field(init=False, default="feed")
@@ -55,6 +57,7 @@ class Feed(Actor[Never]):
     _on_cycle: Callable[[int], None]
     _funding_wanted: bool = False
     _flow_wanted: bool = False
+    _ratios_wanted: bool = False
     # The next cycle, and what was read before it.
     _cycle: int = attrs.field(init=False)
     _known_ms: int = attrs.field(init=False)  # all but bars was read until then
@@ -106,12 +109,17 @@ class Feed(Actor[Never]):
             flow = None
             if self._flow_wanted and self._port.capabilities.flow_windows:
                 flow = await self._port.flow_windows(self._known_ms, cycle_at_ms)
+            ratios = None
+            if self._ratios_wanted and self._port.capabilities.long_short_ratio:
+                ratios = await self._port.long_short_ratios(self._known_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
             return _Read()
         if len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
             self._known_ms = cycle_at_ms
-        return _Read(bars=bars, open_interest=open_interest, funding=funding, flow=flow)
+        return _Read(
+            bars=bars, open_interest=open_interest, funding=funding, flow=flow, ratios=ratios
+        )
 
     def _columns(self, shard: FeedShard, cycle_at_ms: int, read: _Read) -> BarsClosed:
         part, bars = shard.columns, read.bars
@@ -130,6 +138,7 @@ class Feed(Actor[Never]):
             open_interest_ms, values = open_interest.available_ms, open_interest.values[:, part]
         if funding is not None:
             funding_ms, rates = funding.available_ms, funding.values[:, part]
+        ratios = read.ratios or empty_series((), self._period_ms)
         return BarsClosed(
             cause_id=f"cycle:{cycle_at_ms}",
             cycle_at_ms=cycle_at_ms,
@@ -146,4 +155,7 @@ class Feed(Actor[Never]):
             funding_rates=rates,
             flow_ms=flow.end_ms,
             flow=flow_values,
+            ratios_ms=ratios.available_ms,
+            ratios=ratios.values[:, part],
+            top_ratios=get_top_ratios(ratios)[:, part],
         )

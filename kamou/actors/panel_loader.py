@@ -15,6 +15,7 @@ import trio
 from kamou.clock import Clock, floor_ms
 from kamou.core.arrays import Floats, Ints
 from kamou.core.day import DAY_MS, show_utc
+from kamou.core.market.bars import get_top_ratios
 from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
@@ -48,12 +49,13 @@ def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...
 
 @attrs.define(eq=False)
 class LoadedPanel:
-    """A panel, with the times of its newest open interest, funding and order flow."""
+    """A panel, with the times of its newest open interest and other sources."""
 
     panel: Panel
     open_interest_at_ms: int = -1  # at which it became available; -1: the panel has none
     funding_at_ms: int = -1  # the same of funding
     flow_at_ms: int = -1  # the same of order flow
+    ratios_at_ms: int = -1  # the same of long/short ratios
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows that are newer than those in the panel.
@@ -90,6 +92,19 @@ class LoadedPanel:
         if new.any():
             self.panel.append_flow(end_ms[new], values[new])
             self.flow_at_ms = int(end_ms[-1])
+
+    def take_ratios(self, available_ms: Ints, accounts: Floats, top_traders: Floats) -> None:
+        """Append the long/short ratios that are newer than those in the panel.
+
+        Args:
+            available_ms: time at which each row became available, ``[rows]``.
+            accounts: ratios of all accounts, ``[rows, symbols]``; NaN: unknown.
+            top_traders: ratios of top traders, in the same shape.
+        """
+        for row, at_ms in enumerate(available_ms):
+            if at_ms > self.ratios_at_ms:
+                self.panel.append_ratios(int(at_ms), accounts[row], top_traders[row])
+                self.ratios_at_ms = int(at_ms)
 
 
 @attrs.define(eq=False)
@@ -187,10 +202,11 @@ class PanelLoader:
                 open_interest = await self._port.open_interest(reading.known_until_ms, known_ms)
                 funding = await self._read_funding(reading, known_ms)
                 flow = await self._read_flow(reading, known_ms)
+                ratios = await self._read_ratios(reading, known_ms)
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    "the venue did not send bars, open interest, funding and order flow from "
-                    f"{show_utc(since_ms)} to {show_utc(until_ms)} within "
+                    "the venue did not send bars, open interest and what else strategies read from"
+                    f" {show_utc(since_ms)} to {show_utc(until_ms)} within "
                     f"{DAY_READ_TIMEOUT_S:g} s; the scanner reads again at its next bar"
                 )
             for index, loaded in reading.panels.items():
@@ -199,6 +215,9 @@ class PanelLoader:
                     loaded.take_funding(funding.available_ms, funding.values[:, columns])
                 if flow is not None:
                     loaded.take_flow(flow.end_ms, flow.values[..., columns])
+                if ratios is not None:
+                    top = get_top_ratios(ratios)[:, columns]
+                    loaded.take_ratios(ratios.available_ms, ratios.values[:, columns], top)
                 await self._fill(loaded, columns, bars, open_interest)
             reading.bars_until_ms, reading.known_until_ms = until_ms, known_ms
 
@@ -227,6 +246,17 @@ class PanelLoader:
         if not wanted or not self._port.capabilities.flow_windows:
             return None
         return await self._port.flow_windows(reading.known_until_ms, until_ms)
+
+    async def _read_ratios(self, reading: _Reading, until_ms: int) -> Series | None:
+        """Return the long/short ratios since the last read, as ``_read_funding`` does.
+
+        Raises:
+            UnreachableError, RateLimitedError: as the port.
+        """
+        wanted = any(loaded.panel.ratio_hours for loaded in reading.panels.values())
+        if not wanted or not self._port.capabilities.long_short_ratio:
+            return None
+        return await self._port.long_short_ratios(reading.known_until_ms, until_ms)
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:

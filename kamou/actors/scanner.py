@@ -77,6 +77,7 @@ class Scanner(Actor[BarsClosed]):
         self._loaded.take_open_interest(message.open_interest_ms, message.open_interest)
         self._loaded.take_funding(message.funding_ms, message.funding_rates)
         self._loaded.take_flow(message.flow_ms, message.flow)
+        self._loaded.take_ratios(message.ratios_ms, message.ratios, message.top_ratios)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(

@@ -36,6 +36,11 @@ FEATURE_NAMES = {
     "spread_median_bps": "median spread in bps",
     "flow_windows": "windows of order flow",
     "flow_age_min": "minutes since the last window",
+    "ratio_z": "z-score of the long/short ratio",
+    "log_ratio": "log of the long/short ratio",
+    "ratio_spread": "log of the ratio to that of top traders",
+    "ratio_age_h": "hours since the last ratio",
+    "ratio_hours": "hours with a ratio",
 }
 """Name in words of each figure of a strategy."""
 

@@ -21,6 +21,9 @@ class BarsClosed(Message):
     (fractions per interval; NaN: none settled), at ``funding_ms``; it is empty if no strategy reads
     funding. ``flow`` has the windows of order flow that ended since then, in the shape of
     ``FlowWindows.values``, with their ends ``flow_ms``; it is empty if no strategy reads them.
+    ``ratios`` and ``top_ratios`` have the ratios of long to short accounts that became available
+    since then, of all accounts and of top traders, in the shape of ``funding_rates`` (NaN:
+    unknown), at ``ratios_ms``; they are empty if no strategy reads ratios.
     """
 
     cycle_at_ms: int
@@ -37,3 +40,6 @@ class BarsClosed(Message):
     funding_rates: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
     flow_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
     flow: Floats = attrs.field(factory=lambda: np.empty((0, WINDOW_FIGURES, 0)))
+    ratios_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
+    ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
+    top_ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))

@@ -155,7 +155,7 @@ class Shard:
 def broken_market() -> Any:
     """Return a market as in MARKET, with a missing, a stale, a new and a flat symbol.
 
-    Three more have missing, stale and new funding.
+    Three more have missing, stale and new funding, and no, stale and new ratios.
     """
     market = MARKET.copy()
     for column in ("open", "high", "low", "close"):
@@ -167,12 +167,15 @@ def broken_market() -> Any:
     market.funding[:, 4] = np.nan
     market.funding[740:, 5] = np.nan
     market.funding[:740, 6] = np.nan
+    market.ratios[:, 4] = np.nan
+    market.ratios[740:, 5] = np.nan
+    market.ratios[:740, 6] = np.nan
     return market
 
 
 def scans() -> Iterator[tuple[int, bytes]]:
     """Yield times and packed details of scans, which have every ``Abstain`` code."""
-    made = make_strategies(["mean_reversion", "oi_momentum", "funding_fade"], {})
+    made = make_strategies(["mean_reversion", "oi_momentum", "funding_fade", "ratio_fade"], {})
     market = broken_market()
     for last in (760, 803, 880, 998):
         yield detail(made, market, last, broken=False)

@@ -58,6 +58,33 @@ class Series:
 
 
 @attrs.frozen(kw_only=True, eq=False)
+class RatioSeries(Series):
+    """Ratios of long to short accounts, with those of the top traders.
+
+    ``values`` are the ratios of all accounts. ``top_traders`` is ``[rows, symbols]``; NaN: unknown.
+    """
+
+    top_traders: Floats
+
+    def between(self, since_ms: int, until_ms: int) -> RatioSeries:
+        """Return the rows with ``since_ms < available_ms <= until_ms``, as views."""
+        first, last = np.searchsorted(self.available_ms, (since_ms, until_ms), side="right")
+        return attrs.evolve(
+            self,
+            available_ms=self.available_ms[first:last],
+            values=self.values[first:last],
+            top_traders=self.top_traders[first:last],
+        )
+
+
+def get_top_ratios(ratios: Series) -> Floats:
+    """Return the top traders' ratios, ``[rows, symbols]``; NaN in a plain ``Series``."""
+    if isinstance(ratios, RatioSeries):
+        return ratios.top_traders
+    return np.full(ratios.values.shape, np.nan)
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class Segment:
     """Prices and volume over ``(from_ms, to_ms]``, each ``[symbols]``; NaN: no price."""
 

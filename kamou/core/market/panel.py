@@ -19,6 +19,7 @@ from kamou.core.market.flow import FlowReads, FlowRows
 from kamou.core.market.newest_rows import SLACK_ROWS_MIN, NewestRows
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
+from kamou.core.market.ratios import RatioReads, RatioRows
 from kamou.core.market.settlements import (
     FigureOfRates,
     FundingSnapshot,
@@ -77,8 +78,8 @@ def _compare(
     return rows, bar
 
 
-class Panel(FlowReads):
-    """Bars, indicators, open interest, funding and order flow of one shard.
+class Panel(FlowReads, RatioReads):
+    """Bars, indicators and other sources of one shard.
 
     Args:
         symbols: one per column.
@@ -127,6 +128,7 @@ class Panel(FlowReads):
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
         self._funding = Settlements(0, width)
         self._flow = FlowRows(0, width)
+        self._ratios = RatioRows(0, width)
 
     @property
     def close_ms(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.flow import FigureOfFlow, FlowSnapshot
+from kamou.core.market.ratios import FigureOfRatios, RatioSnapshot, find_first_open_ms
 from kamou.core.market.settlements import FigureOfRates, FundingSnapshot
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
@@ -60,6 +61,7 @@ class PanelBlock:
     interest: Sequence[InterestSnapshot] = ()  # one for each bar; empty: no strategy reads it
     funding: Sequence[FundingSnapshot] = ()  # as ``interest``
     flow: Sequence[FlowSnapshot] = ()  # as ``interest``
+    ratios: Sequence[RatioSnapshot] = ()  # as ``interest``
     _rows: Mapping[Field, Floats]  # window - 1 rows before the block, and the block's
     _indicators: Mapping[Indicator, Floats]  # [bars, symbols]
 
@@ -128,6 +130,21 @@ class PanelBlock:
             [
                 known.compute(key, at_ms, compute)
                 for known, at_ms in zip(self.flow, times, strict=True)
+            ]
+        )
+
+    def compute_from_ratios(self, key: Hashable, now_ms: Ints, compute: FigureOfRatios) -> Floats:
+        """Return ``compute`` of the long/short ratios known at each bar, ``[bars, ...]``.
+
+        ``now_ms`` is ``[bars, 1]``. One result serves all bars between two observations.
+        """
+        first_ms = find_first_open_ms(self.last_close_ms, self.count, self.period_ms)
+        return np.stack(
+            [
+                known.compute(key, since_ms, at_ms, compute)
+                for known, since_ms, at_ms in zip(
+                    self.ratios, first_ms, now_ms[:, 0].tolist(), strict=True
+                )
             ]
         )
 

@@ -19,6 +19,7 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.base import Indicator, IndicatorState
 from kamou.core.market.flow import FigureOfFlow
 from kamou.core.market.panel import PANEL_FIELDS, Field, Panel
+from kamou.core.market.ratios import FigureOfRatios
 from kamou.core.market.settlements import FigureOfRates
 from kamou.errors import KamouError
 
@@ -32,8 +33,8 @@ class UnknownFieldError(KamouError):
 class UndeclaredReadError(KamouError):
     """A strategy read what it did not declare, or called what only the scanner may.
 
-    A read that it did not declare is of bars outside its window, open interest, funding, order flow
-    or an indicator.
+    A read that it did not declare is of bars outside its window, an indicator, open interest,
+    funding, order flow or long/short ratios.
     """
 
 
@@ -47,6 +48,7 @@ class DeclaredReads:
     open_interest_rows: int  # 0: it reads no open interest
     funding_settlements: int = 0  # of each symbol; 0: it reads no funding
     flow_windows: int = 0  # 0: it reads no order flow
+    ratio_hours: int = 0  # 0: it reads no long/short ratios
 
 
 class PanelView(Panel):
@@ -109,6 +111,17 @@ class PanelView(Panel):
 
     def copy_flow(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError("a strategy called panel.copy_flow; read panel.flow(now_ms)")
+
+    def keep_ratios(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.keep_ratios; declare ratio_hours")
+
+    def append_ratios(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_ratios; only the scanner adds long/short ratios"
+        )
+
+    def copy_ratios(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.copy_ratios; read panel.ratios(now_ms)")
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
         """Return ``n`` rows, as ``Panel.view`` does.
@@ -259,6 +272,39 @@ class PanelView(Panel):
                 " windows that it reads"
             )
         return windows
+
+    def ratios(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return the newest declared hours of long/short ratios, as ``Panel`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no ratios.
+        """
+        hours = self._declared_hours()
+        times, logs = super().ratios(now_ms)
+        return _freeze(times[-hours:]), _freeze(logs[-hours:])
+
+    def compute_from_ratios(self, key: Hashable, now_ms: int, compute: FigureOfRatios) -> Floats:
+        """Return ``compute`` of the declared ratios, as ``compute_from_interest`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no ratios.
+        """
+        hours = self._declared_hours()
+
+        def compute_declared(times: Ints, logs: Floats) -> Floats:
+            return compute(_freeze(times[-hours:]), _freeze(logs[-hours:]))
+
+        own = (self._declared.strategy, hours, key)
+        return _freeze(np.asarray(super().compute_from_ratios(own, now_ms, compute_declared)))
+
+    def _declared_hours(self) -> int:
+        hours = self._declared.ratio_hours
+        if not hours:
+            raise UndeclaredReadError(
+                "the strategy reads long/short ratios, and its ratio_hours are 0; declare the"
+                " number of hours that it reads"
+            )
+        return hours
 
 
 def _freeze(values: npt.NDArray[T]) -> npt.NDArray[T]:

@@ -16,10 +16,11 @@ import numpy as np
 
 from kamou.core.arrays import Codes, Floats
 from kamou.core.indicators.regime import RegimeIndicator
-from kamou.core.market.bars import Bars, Series
+from kamou.core.market.bars import Bars, Series, get_top_ratios
 from kamou.core.market.flow import FlowSnapshot, FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+from kamou.core.market.ratios import RatioSnapshot
 from kamou.core.market.settlements import FundingSnapshot
 from kamou.core.ranking.ranking import Ranking, Scored, ScoredBar, rank_bar, score_symbols
 from kamou.core.strategies import make_panel
@@ -45,6 +46,7 @@ class RecordedBars(Protocol):
     def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
     def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows: ...
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +99,7 @@ class _Known:
     interest: Series
     funding: Series | None
     flow: FlowWindows | None
+    ratios: Series | None
 
 
 class _Shard:
@@ -108,6 +111,7 @@ class _Shard:
         self._interest_at_ms = -1  # of the newest row
         self._funding_at_ms = -1
         self._flow_at_ms = -1
+        self._ratios_at_ms = -1
 
     def take(self, bars: Bars, known: _Known) -> PanelBlock:
         """Append the bars, with what else was known at their closes.
@@ -119,9 +123,10 @@ class _Shard:
         interest = self._take_interest(close_ms, known.interest)
         funding = self._take_funding(close_ms, known.funding) if known.funding is not None else ()
         flow = self._take_flow(close_ms, known.flow) if known.flow is not None else ()
+        ratios = self._take_ratios(close_ms, known.ratios) if known.ratios is not None else ()
         columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
-        return attrs.evolve(block, interest=interest, funding=funding, flow=flow)
+        return attrs.evolve(block, interest=interest, funding=funding, flow=flow, ratios=ratios)
 
     def _newest_first(self, series: Series) -> list[tuple[int, Floats]]:
         """Return the time and the part's values of each row, newest first."""
@@ -161,6 +166,19 @@ class _Shard:
                 self.panel.append_flow(flow.end_ms[new], values[new])
                 self._flow_at_ms = int(flow.end_ms[new][-1])
             known.append(self.panel.copy_flow())
+        return known
+
+    def _take_ratios(self, close_ms: list[int], ratios: Series) -> list[RatioSnapshot]:
+        """Append the long/short ratios and return them as they were at each close."""
+        top, known, row = get_top_ratios(ratios), [], 0
+        times, part = ratios.available_ms.tolist(), self._columns
+        for at_ms in close_ms:
+            while row < len(times) and times[row] <= at_ms:
+                if times[row] > self._ratios_at_ms:
+                    self.panel.append_ratios(times[row], ratios.values[row, part], top[row, part])
+                    self._ratios_at_ms = times[row]
+                row += 1
+            known.append(self.panel.copy_ratios())
         return known
 
 
@@ -211,6 +229,7 @@ class RecordedScores:
         self._known_ms = start_ms - self._shards[0].panel.history_ms
         self._reads_funding = self._shards[0].panel.funding_settlements > 0
         self._reads_flow = self._shards[0].panel.flow_windows > 0
+        self._reads_ratios = self._shards[0].panel.ratio_hours > 0
         self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
         first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
         self._next_open_ms = max(self._known_ms, first_ms)
@@ -272,6 +291,7 @@ class RecordedScores:
             interest=market.open_interest(since_ms, until_ms),
             funding=market.funding_rates(since_ms, until_ms) if self._reads_funding else None,
             flow=market.flow_windows(since_ms, until_ms) if self._reads_flow else None,
+            ratios=market.long_short_ratios(since_ms, until_ms) if self._reads_ratios else None,
         )
         self._known_ms = self._next_open_ms
         blocks = [shard.take(bars, known) for shard in self._shards]

@@ -17,6 +17,7 @@ from kamou.core.strategies.base import Parameters, Strategy
 from kamou.core.strategies.evaluation import (
     count_flow_windows,
     count_interest_rows,
+    count_ratio_hours,
     count_settlements,
 )
 from kamou.errors import ConfigurationError, summarize_error
@@ -28,6 +29,7 @@ SEED_MEMORY_BARS = 500
 # the time of an evaluation takes no row from it.
 LATER_SETTLEMENTS = 3
 LATER_WINDOWS = 12  # the same of order flow: one hour
+LATER_RATIO_HOURS = 2  # the same of long/short ratios
 # Modules of this package that are not strategies.
 PARTS = frozenset({"base", "conformance", "declarations", "evaluation"})
 
@@ -121,6 +123,11 @@ def need_flow(strategies: Iterable[Strategy]) -> bool:
     return any(map(count_flow_windows, strategies))
 
 
+def need_ratios(strategies: Iterable[Strategy]) -> bool:
+    """Return True if one of the strategies reads long/short ratios."""
+    return any(map(count_ratio_hours, strategies))
+
+
 def make_panel(
     strategies: Iterable[Strategy],
     symbols: Sequence[str],
@@ -130,8 +137,7 @@ def make_panel(
     """Return an empty panel for these strategies, and for the regime if one is given.
 
     It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars,
-    open interest, funding and order flow every strategy is warm, and the regime knows all of its
-    past days.
+    and of all other sources, every strategy is warm, and the regime knows all of its past days.
     """
     chosen = tuple(strategies)
     warmups = [s.warmup_bars(period_ms) + SEED_MEMORY_BARS for s in chosen]
@@ -149,4 +155,6 @@ def make_panel(
     panel.keep_funding(settlements and settlements + LATER_SETTLEMENTS)
     windows = max((0, *map(count_flow_windows, chosen)))
     panel.keep_flow(windows and windows + LATER_WINDOWS)
+    hours = max((0, *map(count_ratio_hours, chosen)))
+    panel.keep_ratios(hours and hours + LATER_RATIO_HOURS)
     return panel

@@ -218,6 +218,16 @@ class FlowStrategy(Strategy, Protocol):
         ...
 
 
+@runtime_checkable
+class RatioStrategy(Strategy, Protocol):
+    """A strategy that also reads ratios of long to short accounts."""
+
+    @property
+    def ratio_hours(self) -> int:
+        """Hours of ratios that ``evaluate`` reads; 0: none."""
+        ...
+
+
 class Verdicts:
     """The abstain column under construction, ``[symbols]`` or ``[bars, symbols]``.
 

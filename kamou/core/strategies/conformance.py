@@ -42,7 +42,8 @@ class MadeMarket:
     """A generated market of hourly bars, as columns ``[bars, symbols]``.
 
     A panel gets every fourth row of open interest and every eighth row of funding rates. Order flow
-    has the windows of each bar, ``[bars, windows, figures, symbols]``.
+    has the windows of each bar, ``[bars, windows, figures, symbols]``. ``ratios`` are of all
+    accounts, ``top_ratios`` of top traders.
     """
 
     open: Floats
@@ -53,6 +54,8 @@ class MadeMarket:
     open_interest: Floats
     funding: Floats
     flow: Floats
+    ratios: Floats
+    top_ratios: Floats
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
         """Append bars ``first <= t < last``, and what else was known by their closes."""
@@ -66,6 +69,7 @@ class MadeMarket:
             if (open_ms + PERIOD_MS) % FUNDING_PERIOD_MS == 0:
                 panel.append_funding(open_ms + PERIOD_MS, self.funding[t])
             panel.append_flow(open_ms + WINDOW_ENDS_MS, self.flow[t])
+            panel.append_ratios(open_ms + PERIOD_MS, self.ratios[t], self.top_ratios[t])
 
     def choose(self, symbols: slice) -> MadeMarket:
         """Return the market with these symbols only."""
@@ -107,6 +111,8 @@ def make_market(seed: int, bars: int) -> MadeMarket:
         open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(bars, SYMBOLS)), axis=0)),
         funding=chance.standard_t(3, size=(bars, SYMBOLS)) * 0.0003 + 0.0001,
         flow=_make_flow(chance, bars),
+        ratios=np.exp(0.2 * chance.standard_t(4, size=(bars, SYMBOLS))),
+        top_ratios=_make_top_ratios(chance, bars),
     )
 
 
@@ -116,6 +122,13 @@ def _make_flow(chance: np.random.Generator, bars: int) -> Floats:
     flow[:, :, TRADE_IMBALANCE] = np.tanh(flow[:, :, TRADE_IMBALANCE])
     flow[:, :, SPREAD] = 4.0 * np.exp(0.5 * flow[:, :, SPREAD])
     return flow
+
+
+def _make_top_ratios(chance: np.random.Generator, bars: int) -> Floats:
+    """Return ratios of top traders, which every third symbol does not have."""
+    ratios = np.exp(0.1 * chance.standard_t(4, size=(bars, SYMBOLS)))
+    ratios[:, ::3] = np.nan
+    return ratios
 
 
 def fill_panel(strategy: Strategy, market: MadeMarket, last: int, first: int = 0) -> Panel:
@@ -197,6 +210,8 @@ def _keeps_no_memory(bench: Bench) -> Iterator[str]:
             panel.append_interest(later_ms, bench.market.open_interest[-k])
             panel.append_funding(later_ms, bench.market.funding[-k])
             panel.append_flow(panel.close_ms + k * WINDOW_ENDS_MS[:1], bench.market.flow[-k, :1])
+            ratios, top_ratios = bench.market.ratios[-k], bench.market.top_ratios[-k]
+            panel.append_ratios(panel.close_ms + k, ratios, top_ratios)
         if column := find_difference(followed[t], bench.scores(panel)):
             yield (
                 f"at bar {t} {column} differs between a panel that was evaluated at every bar and"
@@ -278,6 +293,7 @@ def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
     still.open_interest[:] = np.nan
     still.funding[:] = np.nan
     still.flow[:] = np.nan
+    still.ratios[:] = np.nan
     for _ in (*bench.follow(flat), *bench.follow(still)):
         yield from ()  # the check of a bar's scores raises if one is invalid
 

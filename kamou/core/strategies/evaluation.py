@@ -26,7 +26,13 @@ from kamou.core.market.panel_view import (
     UndeclaredReadError,
     UnknownFieldError,
 )
-from kamou.core.strategies.base import FlowStrategy, FundingStrategy, Strategy, StrategyScores
+from kamou.core.strategies.base import (
+    FlowStrategy,
+    FundingStrategy,
+    RatioStrategy,
+    Strategy,
+    StrategyScores,
+)
 from kamou.core.strategies.declarations import find_invalid_declarations
 from kamou.errors import ConfigurationError, KamouError, summarize_error
 
@@ -341,6 +347,7 @@ def check_strategies(
                 open_interest_rows=count_interest_rows(strategy.open_interest_span_ms),
                 funding_settlements=count_settlements(strategy),
                 flow_windows=count_flow_windows(strategy),
+                ratio_hours=count_ratio_hours(strategy),
             ),
         )
         for name, strategy in strategies.items()
@@ -368,3 +375,8 @@ def raise_failure(failure: StrategyFailure) -> None:
     A run in which a failed strategy abstains passes another function.
     """
     raise failure.error
+
+
+def count_ratio_hours(strategy: Strategy) -> int:
+    """Return the hours of long/short ratios that the strategy reads; 0: none."""
+    return strategy.ratio_hours if isinstance(strategy, RatioStrategy) else 0

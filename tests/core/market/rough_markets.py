@@ -13,6 +13,7 @@ from kamou.core.indicators.order_flow import LEVELS, SPREAD, WINDOW_FIGURES
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowSnapshot
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+from kamou.core.market.ratios import RatioSnapshot
 from kamou.core.market.settlements import FundingSnapshot
 
 PERIOD_MS = HOUR_MS
@@ -34,6 +35,9 @@ class RoughMarket:
     funding: Floats
     flow_ms: Ints
     flow: Floats
+    ratios_ms: Ints
+    ratios: Floats  # of all accounts
+    top_ratios: Floats
 
     @property
     def symbols(self) -> list[str]:
@@ -50,6 +54,7 @@ class RoughMarket:
         until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
         known, settled = self.interest_ms <= until_ms, self.funding_ms <= until_ms
         ended = self.flow_ms <= until_ms
+        listed = self.ratios_ms <= until_ms
         names = ("open_ms", "open", "high", "low", "close", "volume")
         return attrs.evolve(
             self,
@@ -59,6 +64,9 @@ class RoughMarket:
             funding=self.funding[settled],
             flow_ms=self.flow_ms[ended],
             flow=self.flow[ended],
+            ratios_ms=self.ratios_ms[listed],
+            ratios=self.ratios[listed],
+            top_ratios=self.top_ratios[listed],
             **{name: getattr(self, name)[:bars] for name in names},
         )
 
@@ -85,6 +93,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
         open_ms[chance.integers(0, bars) :] += PERIOD_MS * chance.integers(1, 4)
     funding_ms, funding = draw_funding(seed, bars, symbols)
     flow_ms, flow = draw_flow(seed, bars, symbols)
+    ratios_ms, ratios, top_ratios = draw_ratios(seed, bars, symbols)
     return RoughMarket(
         open_ms=open_ms,
         open=open_,
@@ -98,6 +107,9 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
         funding=funding,
         flow_ms=flow_ms,
         flow=flow,
+        ratios_ms=ratios_ms,
+        ratios=ratios,
+        top_ratios=top_ratios,
     )
 
 
@@ -141,6 +153,19 @@ def draw_funding(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats]:
     return times[kept].astype(np.int64), rates[kept]
 
 
+def draw_ratios(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats, Floats]:
+    """Return times and ratios of all accounts and of top traders, with holes and bad values."""
+    chance = np.random.default_rng((seed, 2))
+    times = np.sort(chance.integers(1, bars * PERIOD_MS, size=chance.integers(1, 3 * bars)))
+    if chance.random() < 0.5:  # as most venues: at the end of every hour
+        times = np.arange(1, bars + 1) * PERIOD_MS
+    both = np.exp(0.3 * chance.normal(size=(2, len(times), symbols)))
+    both[chance.random(both.shape) < 0.03] = chance.choice([np.nan, np.inf, 0.0, -1.0])
+    both[1, :, chance.random(symbols) < 0.4] = np.nan
+    both[0, chance.integers(0, len(times)) :, chance.random(symbols) < 0.2] = np.nan
+    return times.astype(np.int64), both[0], both[1]
+
+
 def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
     """Make single figures invalid, and the first or last bars of some symbols NaN."""
     bars, symbols = columns[0].shape
@@ -156,11 +181,12 @@ def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
 
 def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
     """Append each bar after what else was known at its close; yield its index."""
-    taken = settled = ended = 0
+    taken = settled = ended = listed = 0
     for t in range(len(market.open_ms)):
         taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
         settled = _feed_funding(panel, market, settled, int(market.open_ms[t]) + PERIOD_MS)
         ended = _feed_flow(panel, market, ended, int(market.open_ms[t]) + PERIOD_MS)
+        listed = _feed_ratios(panel, market, listed, int(market.open_ms[t]) + PERIOD_MS)
         open_ms, *columns = market.bars(t, t + 1)
         panel.append(int(open_ms[0]), *(column[0] for column in columns))
         yield t
@@ -170,7 +196,7 @@ def feed_blocks(
     panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
 ) -> Iterator[tuple[slice, PanelBlock]]:
     """Append blocks of random sizes without gaps; yield each with its rows."""
-    taken = settled = ended = first = 0
+    taken = settled = ended = listed = first = 0
     gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
     ends = [*gaps.tolist(), len(market.open_ms)]
     while first < len(market.open_ms):
@@ -179,6 +205,7 @@ def feed_blocks(
         snapshots: list[InterestSnapshot] = []
         fundings: list[FundingSnapshot] = []
         flows: list[FlowSnapshot] = []
+        ratios: list[RatioSnapshot] = []
         for close_ms in (market.open_ms[first:last] + PERIOD_MS).tolist():
             taken = _feed_interest(panel, market, taken, close_ms)
             snapshots.append(panel.copy_interest())
@@ -186,8 +213,10 @@ def feed_blocks(
             fundings.append(panel.copy_funding())
             ended = _feed_flow(panel, market, ended, close_ms)
             flows.append(panel.copy_flow())
+            listed = _feed_ratios(panel, market, listed, close_ms)
+            ratios.append(panel.copy_ratios())
         block = panel.append_block(*market.bars(first, last))
-        known = attrs.evolve(block, interest=snapshots, funding=fundings, flow=flows)
+        known = attrs.evolve(block, interest=snapshots, funding=fundings, flow=flows, ratios=ratios)
         yield slice(first, last), known
         first = last
 
@@ -210,3 +239,11 @@ def _feed_flow(panel: Panel, market: RoughMarket, ended: int, until_ms: int) -> 
     last = int(np.searchsorted(market.flow_ms, until_ms, side="right"))
     panel.append_flow(market.flow_ms[ended:last], market.flow[ended:last])
     return last
+
+
+def _feed_ratios(panel: Panel, market: RoughMarket, listed: int, until_ms: int) -> int:
+    while listed < len(market.ratios_ms) and market.ratios_ms[listed] <= until_ms:
+        at_ms = int(market.ratios_ms[listed])
+        panel.append_ratios(at_ms, market.ratios[listed], market.top_ratios[listed])
+        listed += 1
+    return listed

@@ -28,6 +28,7 @@ WINDOW = 20
 ROWS = 6
 SETTLEMENTS = 7
 WINDOWS = 9
+RATIO_HOURS = 6
 
 
 def filled_panel(bars: int = 30) -> Panel:
@@ -35,6 +36,7 @@ def filled_panel(bars: int = 30) -> Panel:
     panel = Panel(("A", "B"), HOUR_MS, WINDOW, (Atr(3), Rsi(2)), open_interest_rows=ROWS)
     panel.keep_funding(SETTLEMENTS)
     panel.keep_flow(WINDOWS)
+    panel.keep_ratios(RATIO_HOURS)
     for t in range(bars):
         close = chance.uniform(90, 110, 2)
         panel.append(t * HOUR_MS, close, close + 1, close - 1, close, close)
@@ -42,6 +44,7 @@ def filled_panel(bars: int = 30) -> Panel:
         panel.append_funding(t * FUNDING_PERIOD_MS, close / 1e6)
         window = np.array([(t + 1) * FLOW_WINDOW_MS])
         panel.append_flow(window, chance.normal(size=(1, WINDOW_FIGURES, 2)))
+        panel.append_ratios((t + 1) * HOUR_MS, close / 100, 100 / close)
     return panel
 
 
@@ -54,6 +57,7 @@ def limited(
     strategy: str = "one",
     settlements: int = 0,
     windows: int = 0,
+    ratio_hours: int = 0,
 ) -> PanelView:
     declared = DeclaredReads(
         strategy=strategy,
@@ -62,6 +66,7 @@ def limited(
         open_interest_rows=open_interest_rows,
         funding_settlements=settlements,
         flow_windows=windows,
+        ratio_hours=ratio_hours,
     )
     return PanelView(PANEL, declared)
 
@@ -212,6 +217,39 @@ def test_order_flow_that_is_not_declared_is_an_error_and_a_strategy_cannot_write
         view.keep_flow(3)
     with pytest.raises(UndeclaredReadError, match=r"read panel\.flow"):
         view.copy_flow()
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, RATIO_HOURS), st.integers(20, 30)), max_size=10))
+def test_ratios_and_their_cached_figures_have_the_newest_declared_hours(
+    reads: list[tuple[int, int]],
+) -> None:
+    for hours, at in reads:
+        view, now_ms = limited(ratio_hours=hours), at * HOUR_MS
+        times, logs = PANEL.ratios(now_ms)
+        seen_times, seen_logs = view.ratios(now_ms)
+        np.testing.assert_array_equal(seen_times, times[-hours:])
+        np.testing.assert_array_equal(seen_logs, logs[-hours:])
+        found = view.compute_from_ratios("last", now_ms, lambda _times, seen: seen[0, 0])
+        np.testing.assert_array_equal(found, logs[-hours, 0])
+
+
+def test_ratios_that_are_not_declared_are_an_error_and_a_strategy_cannot_write_them() -> None:
+    for read in (
+        lambda: limited().ratios(0),
+        lambda: limited().compute_from_ratios("x", 0, lambda _times, logs: logs[-1, 0]),
+    ):
+        with pytest.raises(UndeclaredReadError, match="ratio_hours are 0"):
+            read()
+    view = limited(ratio_hours=2)
+    for array in view.ratios(30 * HOUR_MS):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds long/short ratios"):
+        view.append_ratios(0, np.ones(2), np.ones(2))
+    with pytest.raises(UndeclaredReadError, match="declare ratio_hours"):
+        view.keep_ratios(3)
+    with pytest.raises(UndeclaredReadError, match=r"read panel\.ratios"):
+        view.copy_ratios()
 
 
 def test_a_strategy_can_write_nothing_of_the_panel() -> None:

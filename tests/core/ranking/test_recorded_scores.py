@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.indicators.regime_terms import RegimeTerms
-from kamou.core.market.bars import Bars, Series, resample
+from kamou.core.market.bars import Bars, RatioSeries, Series, resample
 from kamou.core.market.flow import FlowWindows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
@@ -39,6 +39,7 @@ class Recorded:
     interest: Series
     funding: Series
     flow: FlowWindows
+    ratios: RatioSeries
 
     @classmethod
     def of(cls, market: RoughMarket) -> Recorded:
@@ -68,6 +69,13 @@ class Recorded:
                 period_ms=PERIOD_MS,
             ),
             flow=FlowWindows(symbols=symbols, end_ms=market.flow_ms, values=market.flow),
+            ratios=RatioSeries(
+                symbols=symbols,
+                available_ms=market.ratios_ms,
+                values=market.ratios,
+                top_traders=market.top_ratios,
+                period_ms=PERIOD_MS,
+            ),
         )
 
     @property
@@ -97,6 +105,9 @@ class Recorded:
             self.flow, end_ms=self.flow.end_ms[ended], values=self.flow.values[ended]
         )
 
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        return self.ratios.between(since_ms, until_ms)
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Answer:
@@ -123,12 +134,14 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
         new = recorded.open_interest(seen_ms, close_ms)
         funding = recorded.funding_rates(seen_ms, close_ms)
         flow = recorded.flow_windows(seen_ms, close_ms)
+        ratios = recorded.ratios.between(seen_ms, close_ms)
         seen_ms = close_ms
         for panel, part in zip(panels, parts, strict=True):
             feed_interest(panel, new, part)
             for settled_ms, rates in zip(funding.available_ms, funding.values, strict=True):
                 panel.append_funding(int(settled_ms), rates[part])
             panel.append_flow(flow.end_ms, flow.values[..., part])
+            feed_ratios(panel, ratios, part)
             panel.append(
                 open_ms,
                 *(c[t, part] for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),
@@ -149,6 +162,14 @@ def feed_interest(panel: Panel, new: Series, part: slice) -> None:
 def regime(times: ScoringTimes) -> RegimeIndicator:
     terms = RegimeTerms(adx_period=3, efficiency_period=3, days_max=5, days_min=2, confirm_bars=2)
     return RegimeIndicator(terms=terms, period_ms=times.period_ms)
+
+
+def feed_ratios(panel: Panel, new: RatioSeries, part: slice) -> None:
+    before = -1
+    for row, at_ms in enumerate(new.available_ms.tolist()):
+        if at_ms > before:  # as of open interest
+            panel.append_ratios(at_ms, new.values[row, part], new.top_traders[row, part])
+        before = at_ms
 
 
 def merge(panels: list[Panel], times: ScoringTimes) -> Ranking:

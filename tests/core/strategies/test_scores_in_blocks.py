@@ -13,6 +13,7 @@ from kamou.core.strategies.funding_fade import FundingFadeParameters
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.core.strategies.order_flow import OrderFlowParameters
+from kamou.core.strategies.ratio_fade import RatioFadeParameters
 from tests.core.market.rough_markets import (
     PERIOD_MS,
     RoughMarket,
@@ -45,6 +46,9 @@ EAGER = {
     ),
     "order_flow": OrderFlowParameters(
         windows=24, missing_max=4, levels=2, z_min=0.5, spread_ratio_max=1.5, atr_period=5
+    ),
+    "ratio_fade": RatioFadeParameters(
+        window_days=2, warmup_hours=20, z_entry=0.5, extreme_bars=5, efficiency_max=0.6
     ),
 }
 NAMES = tuple(
@@ -86,7 +90,13 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
 
 
 def test_every_strategy_of_kamou_scores_blocks() -> None:
-    assert set(NAMES) >= {"mean_reversion", "oi_momentum", "funding_fade", "order_flow"}
+    assert set(NAMES) >= {
+        "mean_reversion",
+        "oi_momentum",
+        "funding_fade",
+        "order_flow",
+        "ratio_fade",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -50,7 +50,13 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
 
 
 def test_discovery_names_each_strategy_after_its_file_and_its_declarations_are_valid() -> None:
-    assert set(NAMES) >= {"funding_fade", "mean_reversion", "oi_momentum", "order_flow"}
+    assert set(NAMES) >= {
+        "funding_fade",
+        "mean_reversion",
+        "oi_momentum",
+        "order_flow",
+        "ratio_fade",
+    }
     for name, made in make_strategies(NAMES, {}).items():
         assert made.name == name
         assert made.proxies[0] == ""
