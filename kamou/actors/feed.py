@@ -10,8 +10,10 @@ import numpy as np
 
 from kamou.actors.base import Actor
 from kamou.clock import floor_ms, next_ms
+from kamou.core.indicators.macro_beta import MARKET_FIGURES
 from kamou.core.market.bars import empty_series, get_top_ratios
 from kamou.core.market.flow import FlowWindows, empty_flow
+from kamou.core.market.market_rows import find_market_rows
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 from kamou.messages.market import BarsClosed
@@ -92,8 +94,12 @@ class Feed(Actor[Never]):
             + self._cycle_period_ms
         )
         read = await self._read(cycle_at_ms)
+        market = np.empty((0, MARKET_FIGURES))
+        if read.bars is not None:
+            market = find_market_rows(read.bars.symbols, read.bars.open, read.bars.close)
         for shard in self._shards:
-            shard.inbox.put_nowait(self._columns(shard, cycle_at_ms, read))
+            columns = self._columns(shard, cycle_at_ms, read)
+            shard.inbox.put_nowait(attrs.evolve(columns, market=market))
         self._on_cycle(cycle_at_ms)
 
     async def _read(self, cycle_at_ms: int) -> _Read:

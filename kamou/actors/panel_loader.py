@@ -17,6 +17,7 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.day import DAY_MS, show_utc
 from kamou.core.market.bars import get_top_ratios
 from kamou.core.market.flow import FlowWindows
+from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
@@ -218,6 +219,9 @@ class PanelLoader:
                 if ratios is not None:
                     top = get_top_ratios(ratios)[:, columns]
                     loaded.take_ratios(ratios.available_ms, ratios.values[:, columns], top)
+                if loaded.panel.reads_market:
+                    market = find_market_rows(bars.symbols, bars.open, bars.close)
+                    loaded.panel.give_market(bars.open_ms, market)
                 await self._fill(loaded, columns, bars, open_interest)
             reading.bars_until_ms, reading.known_until_ms = until_ms, known_ms
 

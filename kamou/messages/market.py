@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.macro_beta import MARKET_FIGURES
 from kamou.core.indicators.order_flow import WINDOW_FIGURES
 from kamou.messages.envelope import Message
 
@@ -23,7 +24,8 @@ class BarsClosed(Message):
     ``FlowWindows.values``, with their ends ``flow_ms``; it is empty if no strategy reads them.
     ``ratios`` and ``top_ratios`` have the ratios of long to short accounts that became available
     since then, of all accounts and of top traders, in the shape of ``funding_rates`` (NaN:
-    unknown), at ``ratios_ms``; they are empty if no strategy reads ratios.
+    unknown), at ``ratios_ms``; they are empty if no strategy reads ratios. ``market`` has what the
+    whole market did in each bar, ``[bars, MARKET_FIGURES]`` (see ``find_market_rows``).
     """
 
     cycle_at_ms: int
@@ -43,3 +45,4 @@ class BarsClosed(Message):
     ratios_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
     ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
     top_ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
+    market: Floats = attrs.field(factory=lambda: np.empty((0, MARKET_FIGURES)))

@@ -77,6 +77,7 @@ def test_the_list_has_every_strategy_with_its_file_and_hash(cli: Cli, own: Path)
     }
     assert list(rows) == [
         "funding_fade",
+        "macro",
         "mean_reversion",
         "oi_momentum",
         "order_flow",
@@ -86,7 +87,7 @@ def test_the_list_has_every_strategy_with_its_file_and_hash(cli: Cli, own: Path)
     assert rows["mean_reversion"]["file"] is None
     assert rows["breakout"]["file"] == "own/breakout.py"
     assert len(rows["breakout"]["sha256"]) == 64
-    assert [row["enabled"] for row in rows.values()] == [False] * 5 + [True]
+    assert [row["enabled"] for row in rows.values()] == [False] * 6 + [True]
     assert "of Kamou" in cli("strategy", "list")[1]
 
 
@@ -107,7 +108,7 @@ def test_a_check_that_fails_has_exit_code_6_and_the_line_of_the_file(cli: Cli, o
 
 def test_an_unknown_strategy_and_a_missing_file_are_errors(cli: Cli, own: Path) -> None:
     code, _, err = cli("strategy", "check", "astrology")
-    names = "funding_fade, mean_reversion, oi_momentum, order_flow, ratio_fade, breakout"
+    names = "funding_fade, macro, mean_reversion, oi_momentum, order_flow, ratio_fade, breakout"
     known = f"known strategies: {names}"
     assert (code, known in err) == (4, True)
     code, _, err = cli("strategy", "check", "nowhere.py")

@@ -175,7 +175,9 @@ def broken_market() -> Any:
 
 def scans() -> Iterator[tuple[int, bytes]]:
     """Yield times and packed details of scans, which have every ``Abstain`` code."""
-    made = make_strategies(["mean_reversion", "oi_momentum", "funding_fade", "ratio_fade"], {})
+    made = make_strategies(
+        ["mean_reversion", "oi_momentum", "funding_fade", "ratio_fade", "macro"], {}
+    )
     market = broken_market()
     for last in (760, 803, 880, 998):
         yield detail(made, market, last, broken=False)

@@ -16,6 +16,7 @@ from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.day import HOUR_MS, show_utc
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState, update_block
 from kamou.core.market.flow import FlowReads, FlowRows
+from kamou.core.market.market_rows import MarketReads, MarketRows
 from kamou.core.market.newest_rows import SLACK_ROWS_MIN, NewestRows
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
@@ -78,7 +79,7 @@ def _compare(
     return rows, bar
 
 
-class Panel(FlowReads, RatioReads):
+class Panel(FlowReads, RatioReads, MarketReads):
     """Bars, indicators and other sources of one shard.
 
     Args:
@@ -129,6 +130,7 @@ class Panel(FlowReads, RatioReads):
         self._funding = Settlements(0, width)
         self._flow = FlowRows(0, width)
         self._ratios = RatioRows(0, width)
+        self._market = MarketRows(0)
 
     @property
     def close_ms(self) -> int:
@@ -173,6 +175,7 @@ class Panel(FlowReads, RatioReads):
             state.update(bar)
         for field, row in rows.items():
             self._rows[field].push(row)
+        self._market.push(np.array([open_ms]))
         return valid
 
     def append_block(
@@ -211,6 +214,7 @@ class Panel(FlowReads, RatioReads):
         if gap:
             rows["log_return"][0] = np.nan
         self._rows["log_return"].push_block(rows["log_return"])
+        self._market.push(open_ms)
         self.open_ms, self.bars = int(open_ms[-1]), self.bars + bars
         self.count, self.last_close_ms = count[-1], last_close_ms[-1]
         return PanelBlock(
@@ -220,6 +224,7 @@ class Panel(FlowReads, RatioReads):
             close_ms=close_ms,
             count=count,
             last_close_ms=last_close_ms,
+            market=self._market.last_of_block(bars),
             rows={field: rows.last_of_block(bars) for field, rows in self._rows.items()},
             indicators={spec: update_block(state, bar) for spec, state in self._states.items()},
         )

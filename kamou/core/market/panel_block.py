@@ -62,6 +62,7 @@ class PanelBlock:
     funding: Sequence[FundingSnapshot] = ()  # as ``interest``
     flow: Sequence[FlowSnapshot] = ()  # as ``interest``
     ratios: Sequence[RatioSnapshot] = ()  # as ``interest``
+    _market: Floats  # as ``_rows``, ``[rows, MARKET_FIGURES]``; empty: no strategy reads it
     _rows: Mapping[Field, Floats]  # window - 1 rows before the block, and the block's
     _indicators: Mapping[Indicator, Floats]  # [bars, symbols]
 
@@ -74,6 +75,16 @@ class PanelBlock:
         assert first >= 0, (n, back, self.window)
         rows = self._rows[field]
         windows = np.lib.stride_tricks.sliding_window_view(rows[first : len(rows) - back], n, 0)
+        return np.moveaxis(windows, -1, 0)
+
+    def market(self, n: int) -> Floats:
+        """Return the whole market's figures of the ``n`` bars that end at each bar.
+
+        ``[n, bars, MARKET_FIGURES]``, a view of the buffer. See ``Panel.market``.
+        """
+        first = self.window - n
+        assert first >= 0, (n, self.window)
+        windows = np.lib.stride_tricks.sliding_window_view(self._market[first:], n, 0)
         return np.moveaxis(windows, -1, 0)
 
     def row(self, field: Field, back: int = 0) -> Floats:

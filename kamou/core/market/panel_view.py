@@ -34,7 +34,7 @@ class UndeclaredReadError(KamouError):
     """A strategy read what it did not declare, or called what only the scanner may.
 
     A read that it did not declare is of bars outside its window, an indicator, open interest,
-    funding, order flow or long/short ratios.
+    funding, order flow, long/short ratios or the whole market.
     """
 
 
@@ -49,6 +49,7 @@ class DeclaredReads:
     funding_settlements: int = 0  # of each symbol; 0: it reads no funding
     flow_windows: int = 0  # 0: it reads no order flow
     ratio_hours: int = 0  # 0: it reads no long/short ratios
+    reads_market: bool = False  # it reads the figures of the whole market
 
 
 class PanelView(Panel):
@@ -122,6 +123,28 @@ class PanelView(Panel):
 
     def copy_ratios(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError("a strategy called panel.copy_ratios; read panel.ratios(now_ms)")
+
+    def keep_market(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.keep_market; declare reads_market")
+
+    def give_market(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.give_market; only the scanner adds the market's figures"
+        )
+
+    def market(self, n: int) -> Floats:
+        """Return rows of the whole market, as ``Panel.market`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy does not declare ``reads_market``, or the rows are not
+                within its window.
+        """
+        if not self._declared.reads_market:
+            raise UndeclaredReadError(
+                "the strategy reads the whole market, and its reads_market is not True; declare it"
+            )
+        self._check("close", n, 0)
+        return _freeze(super().market(n))
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
         """Return ``n`` rows, as ``Panel.view`` does.

@@ -18,6 +18,7 @@ from kamou.core.arrays import Codes, Floats
 from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.market.bars import Bars, Series, get_top_ratios
 from kamou.core.market.flow import FlowSnapshot, FlowWindows
+from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
 from kamou.core.market.ratios import RatioSnapshot
@@ -124,6 +125,9 @@ class _Shard:
         funding = self._take_funding(close_ms, known.funding) if known.funding is not None else ()
         flow = self._take_flow(close_ms, known.flow) if known.flow is not None else ()
         ratios = self._take_ratios(close_ms, known.ratios) if known.ratios is not None else ()
+        if self.panel.reads_market:
+            market = find_market_rows(bars.symbols, bars.open, bars.close)
+            self.panel.give_market(bars.open_ms, market)
         columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
         return attrs.evolve(block, interest=interest, funding=funding, flow=flow, ratios=ratios)

@@ -19,6 +19,7 @@ from kamou.core.strategies.evaluation import (
     count_interest_rows,
     count_ratio_hours,
     count_settlements,
+    need_market,
 )
 from kamou.errors import ConfigurationError, summarize_error
 
@@ -157,4 +158,6 @@ def make_panel(
     panel.keep_flow(windows and windows + LATER_WINDOWS)
     hours = max((0, *map(count_ratio_hours, chosen)))
     panel.keep_ratios(hours and hours + LATER_RATIO_HOURS)
+    if any(map(need_market, chosen)):
+        panel.keep_market()
     return panel

@@ -228,6 +228,16 @@ class RatioStrategy(Strategy, Protocol):
         ...
 
 
+@runtime_checkable
+class MarketStrategy(Strategy, Protocol):
+    """A strategy that also reads the figures of the whole market."""
+
+    @property
+    def reads_market(self) -> bool:
+        """True if ``evaluate`` reads them, in bars of its lookback."""
+        ...
+
+
 class Verdicts:
     """The abstain column under construction, ``[symbols]`` or ``[bars, symbols]``.
 

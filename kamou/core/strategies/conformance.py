@@ -18,6 +18,7 @@ from kamou.core.day import HOUR_MS
 from kamou.core.indicators.order_flow import SPREAD, TRADE_IMBALANCE, WINDOW_FIGURES
 from kamou.core.market.flow import FLOW_WINDOW_MS
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
+from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.base import Strategy, StrategyScores
@@ -56,11 +57,13 @@ class MadeMarket:
     flow: Floats
     ratios: Floats
     top_ratios: Floats
+    market: Floats  # of the whole market, ``[bars, MARKET_FIGURES]``, whatever its symbols are
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
         """Append bars ``first <= t < last``, and what else was known by their closes."""
         for t in range(first, last):
             open_ms = t * PERIOD_MS
+            panel.give_market(np.array([open_ms]), self.market[[t]])
             panel.append(
                 open_ms, self.open[t], self.high[t], self.low[t], self.close[t], self.volume[t]
             )
@@ -73,7 +76,8 @@ class MadeMarket:
 
     def choose(self, symbols: slice) -> MadeMarket:
         """Return the market with these symbols only."""
-        return self._map(lambda column: column[..., symbols])
+        chosen = self._map(lambda column: column[..., symbols])
+        return attrs.evolve(chosen, market=self.market)
 
     def copy(self) -> MadeMarket:
         """Return a copy whose columns may be changed."""
@@ -113,6 +117,7 @@ def make_market(seed: int, bars: int) -> MadeMarket:
         flow=_make_flow(chance, bars),
         ratios=np.exp(0.2 * chance.standard_t(4, size=(bars, SYMBOLS))),
         top_ratios=_make_top_ratios(chance, bars),
+        market=find_market_rows(("BTC", "ETH"), open_[:, :2], close[:, :2]),
     )
 
 

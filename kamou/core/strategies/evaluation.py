@@ -29,6 +29,7 @@ from kamou.core.market.panel_view import (
 from kamou.core.strategies.base import (
     FlowStrategy,
     FundingStrategy,
+    MarketStrategy,
     RatioStrategy,
     Strategy,
     StrategyScores,
@@ -348,6 +349,7 @@ def check_strategies(
                 funding_settlements=count_settlements(strategy),
                 flow_windows=count_flow_windows(strategy),
                 ratio_hours=count_ratio_hours(strategy),
+                reads_market=need_market(strategy),
             ),
         )
         for name, strategy in strategies.items()
@@ -380,3 +382,8 @@ def raise_failure(failure: StrategyFailure) -> None:
 def count_ratio_hours(strategy: Strategy) -> int:
     """Return the hours of long/short ratios that the strategy reads; 0: none."""
     return strategy.ratio_hours if isinstance(strategy, RatioStrategy) else 0
+
+
+def need_market(strategy: Strategy) -> bool:
+    """Return True if the strategy reads the figures of the whole market."""
+    return isinstance(strategy, MarketStrategy) and strategy.reads_market

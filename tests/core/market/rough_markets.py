@@ -11,6 +11,7 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS
 from kamou.core.indicators.order_flow import LEVELS, SPREAD, WINDOW_FIGURES
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowSnapshot
+from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
 from kamou.core.market.ratios import RatioSnapshot
@@ -41,7 +42,14 @@ class RoughMarket:
 
     @property
     def symbols(self) -> list[str]:
-        return [f"S{at:02}" for at in range(self.open.shape[1])]
+        return ["BTC", "ETH", *(f"S{at:02}" for at in range(2, self.open.shape[1]))][
+            : self.open.shape[1]
+        ]
+
+    def market(self, first: int, last: int) -> Floats:
+        """Return the figures of the whole market in these bars."""
+        rows = slice(first, last)
+        return find_market_rows(self.symbols, self.open[rows], self.close[rows])
 
     def bars(self, first: int, last: int) -> tuple[Ints, Floats, Floats, Floats, Floats, Floats]:
         rows = slice(first, last)
@@ -188,6 +196,7 @@ def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
         ended = _feed_flow(panel, market, ended, int(market.open_ms[t]) + PERIOD_MS)
         listed = _feed_ratios(panel, market, listed, int(market.open_ms[t]) + PERIOD_MS)
         open_ms, *columns = market.bars(t, t + 1)
+        panel.give_market(open_ms, market.market(t, t + 1))
         panel.append(int(open_ms[0]), *(column[0] for column in columns))
         yield t
 
@@ -215,6 +224,7 @@ def feed_blocks(
             flows.append(panel.copy_flow())
             listed = _feed_ratios(panel, market, listed, close_ms)
             ratios.append(panel.copy_ratios())
+        panel.give_market(market.open_ms[first:last], market.market(first, last))
         block = panel.append_block(*market.bars(first, last))
         known = attrs.evolve(block, interest=snapshots, funding=fundings, flow=flows, ratios=ratios)
         yield slice(first, last), known

@@ -15,6 +15,7 @@ from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.market.bars import Bars, RatioSeries, Series, resample
 from kamou.core.market.flow import FlowWindows
+from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.ranking import recorded_scores
@@ -129,6 +130,7 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
     since_ms = start_ms - panels[0].history_ms
     until_ms = int(recorded.data.open_ms[-1]) + PERIOD_MS
     bars, seen_ms, found = recorded.bars(times.period_ms, since_ms, until_ms), since_ms, {}
+    whole = find_market_rows(bars.symbols, bars.open, bars.close)
     for t, open_ms in enumerate(bars.open_ms.tolist()):
         close_ms = open_ms + times.period_ms
         new = recorded.open_interest(seen_ms, close_ms)
@@ -142,6 +144,7 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
                 panel.append_funding(int(settled_ms), rates[part])
             panel.append_flow(flow.end_ms, flow.values[..., part])
             feed_ratios(panel, ratios, part)
+            panel.give_market(bars.open_ms[[t]], whole[[t]])
             panel.append(
                 open_ms,
                 *(c[t, part] for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kamou.core.strategies import discover_strategies, make_panel, make_strategies
 from kamou.core.strategies.base import BlockStrategy, StrategyScores
 from kamou.core.strategies.funding_fade import FundingFadeParameters
+from kamou.core.strategies.macro import MacroParameters
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.core.strategies.order_flow import OrderFlowParameters
@@ -47,6 +48,7 @@ EAGER = {
     "order_flow": OrderFlowParameters(
         windows=24, missing_max=4, levels=2, z_min=0.5, spread_ratio_max=1.5, atr_period=5
     ),
+    "macro": MacroParameters(window_days=2, half_life_days=1, horizon_hours=5, z_entry=0.3),
     "ratio_fade": RatioFadeParameters(
         window_days=2, warmup_hours=20, z_entry=0.5, extreme_bars=5, efficiency_max=0.6
     ),
@@ -96,6 +98,7 @@ def test_every_strategy_of_kamou_scores_blocks() -> None:
         "funding_fade",
         "order_flow",
         "ratio_fade",
+        "macro",
     }
 
 

@@ -52,6 +52,7 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
 def test_discovery_names_each_strategy_after_its_file_and_its_declarations_are_valid() -> None:
     assert set(NAMES) >= {
         "funding_fade",
+        "macro",
         "mean_reversion",
         "oi_momentum",
         "order_flow",
