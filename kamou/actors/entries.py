@@ -65,6 +65,8 @@ class Entries:
     _funding: FundingRates = attrs.field(init=False)
     _read: ReadQuotes = attrs.field(init=False, default=NOT_READ)  # the newest of this pass
     _valued: tuple[int, Valuation] | None = attrs.field(init=False, default=None)  # with the seq
+    # The newest of ``_value_held``, with the seq of its book.
+    _held: tuple[int, ReadQuotes, Valuation] | None = attrs.field(init=False, default=None)
     # Signals that wait until the UTC day has opened.
     waiting: SignalsRefined | None = attrs.field(init=False, default=None)
 
@@ -116,10 +118,7 @@ class Entries:
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
-            # A plan may have read newer ones. No others are read for a signal without headroom.
-            known, held = self._read.by_symbol, self._executor.book.trades.open
-            valued = self._value({symbol: known[symbol] for symbol in held if symbol in known})
-            await self._enter(signal, valued, recorder)
+            await self._enter(signal, self._value_held(), recorder)
 
     async def _enter(
         self, signal: RefinedSignal, valued: Valuation, recorder: DecisionRecorder
@@ -215,6 +214,22 @@ class Entries:
                 return {}  # then sizing uses entry prices, and the governor denies without marks
             self._read = ReadQuotes(at_ms=now_ms, by_symbol=known)
         return {symbol: known[symbol] for symbol in needed if symbol in known}
+
+    def _value_held(self) -> Valuation:
+        """Return the valuation at the newest quotes that this pass has read.
+
+        No others are read for a signal without headroom. Most signals of a full portfolio are
+        denied on the valuation of the one before.
+        """
+        book, read = self._executor.book, self._read
+        if self._held is not None:
+            seq, before_read, before = self._held
+            if read is before_read and seq == book.seq and before.at_ms == self._clock.now_ms():
+                return before
+        known = read.by_symbol
+        valued = self._value({s: known[s] for s in book.trades.open if s in known})
+        self._held = (book.seq, read, valued)
+        return valued
 
     def _value(self, quotes: Mapping[str, Quote]) -> Valuation:
         book, now_ms = self._executor.book, self._clock.now_ms()

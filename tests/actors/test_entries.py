@@ -43,6 +43,7 @@ class SlowVenue:
         self._clock = clock
         self.mark: str | None = "101"
         self.read_ms = READ_MS
+        self.failing: set[str] = set()  # symbols of which no read answers
         self._made: dict[tuple[str, str], Quote] = {}
         self.reads: list[tuple[str, ...]] = []
 
@@ -52,7 +53,7 @@ class SlowVenue:
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         self.reads.append(symbols)
         await self._clock.sleep_until(self._clock.now_ms() + self.read_ms)
-        if self.mark is None:
+        if self.mark is None or self.failing & set(symbols):
             raise UnreachableError("no quotes now")
         for symbol in symbols:
             made = attrs.evolve(quote(symbol), mark=D(self.mark))
@@ -149,6 +150,58 @@ async def test_other_quotes_of_the_same_instant_are_valued_again(
     assert await full.take("BTCUSDT") == ["0.00"]
     full.venue.mark = "100"
     assert await full.take("BTCUSDT") == ["0.94"]
+
+
+async def test_a_book_that_changes_within_a_pass_is_valued_again_for_the_next_signal(
+    autojump_clock: object, full: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full.venue.mark, full.venue.read_ms = "100", 0
+    deny = Entries._deny
+
+    def filling(self: Entries, *denied: Any) -> None:
+        full.story.fill(None, "100", "100", side=OrderSide.BUY)
+        deny(self, *denied)
+
+    monkeypatch.setattr(Entries, "_deny", filling)
+    assert await full.take("BTCUSDT", "ETHUSDT") == ["0.94", "0.00"]
+
+
+async def test_a_signal_is_valued_at_its_own_time(
+    autojump_clock: object, full: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[int] = []
+    enter = Entries._enter
+
+    async def slow(self: Entries, signal: Any, valuation: Any, recorder: Any) -> None:
+        times.append(valuation.at_ms - NOON)
+        await trio.sleep(0.5)
+        await enter(self, signal, valuation, recorder)
+
+    monkeypatch.setattr(Entries, "_enter", slow)
+    full.venue.read_ms = 0
+    await full.take("BTCUSDT", "ETHUSDT", "ADAUSDT")
+    assert times == [0, 500, 1_000]
+
+
+async def test_after_a_failed_read_of_a_plan_the_next_signal_is_valued_at_the_quotes_before(
+    autojump_clock: object,
+) -> None:
+    """The failed read takes no time, and the first signal needs a quote of its own."""
+    half = TradingParameters(limits=attrs.evolve(RiskLimits(), notional_total_max=D("0.103")))
+    entries = make_pass(half)
+    entries.venue.read_ms, entries.venue.failing = 0, {"BTCUSDT"}
+    valued: list[object] = []
+    enter = Entries._enter
+
+    async def noted(self: Entries, signal: Any, valuation: Any, recorder: Any) -> None:
+        valued.append(valuation.exposure.notional_total)
+        await enter(self, signal, valuation, recorder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entries, "_enter", noted)
+        await entries.send(candidate("BTCUSDT"), candidate("BTCUSDT"))
+    assert entries.venue.reads == [("SOLUSDT",), ("BTCUSDT",), ("BTCUSDT",)]
+    assert valued == [D("1010"), D("1010")], "at the mark and not at the entry price"
 
 
 async def test_each_plan_is_made_at_the_time_of_its_own_read(autojump_clock: object) -> None:

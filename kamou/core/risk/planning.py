@@ -29,7 +29,6 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.costs import ExpectedHold, trade_costs
 from kamou.core.risk.denials import make_denial
-from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.sizing import Allowance, Headroom, Sized, UnsizedTrade, size_trade
 from kamou.core.risk.valuation import Valuation
@@ -123,7 +122,7 @@ def deny_without_headroom(
         KeyError: the book has no instrument of the candidate's symbol.
     """
     instrument = valuation.book.instruments[candidate.symbol]
-    headroom = _headroom_of(candidate, valuation, limits)
+    headroom = _headroom_of(candidate, valuation)
     held = valuation.exposure.notional.get(candidate.symbol, ZERO)
     left = {
         SizeLimit.EXPOSURE: limits.exposure_per_symbol * fraction * valuation.now.sizing_equity
@@ -240,7 +239,7 @@ def _size(
         sizing_equity=valuation.now.sizing_equity,
         fraction=fraction,
         existing_notional=valuation.exposure.notional.get(candidate.symbol, ZERO),
-        headroom=_headroom_of(candidate, valuation, limits),
+        headroom=_headroom_of(candidate, valuation),
     )
     sized = size_trade(trade, allowance, limits)
     if isinstance(sized, Denial):
@@ -249,12 +248,5 @@ def _size(
     return sized
 
 
-def _headroom_of(candidate: Candidate, valuation: Valuation, limits: RiskLimits) -> Headroom:
-    return compute_headroom(
-        valuation.book,
-        valuation.exposure,
-        valuation.now,
-        symbol=candidate.symbol,
-        side=candidate.side,
-        limits=limits,
-    ).scaled(HEADROOM_USED)
+def _headroom_of(candidate: Candidate, valuation: Valuation) -> Headroom:
+    return valuation.headroom(candidate.symbol, candidate.side).scaled(HEADROOM_USED)
