@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -58,6 +59,10 @@ class ExchangeActor:
         with self._port.events() as pushed:
             async for event in pushed:
                 self._orders.put_nowait(event)
+                # All that wait in one turn of the loop; a fill comes with the end of its order.
+                with suppress(trio.WouldBlock, trio.EndOfChannel):
+                    while True:
+                        self._orders.put_nowait(pushed.receive_nowait())
 
     async def _keep_time(self) -> None:
         while True:

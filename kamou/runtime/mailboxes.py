@@ -261,9 +261,8 @@ class Mailbox(Generic[T]):
                 return message
 
     def _take_priority(self) -> T:
-        delivery = self._priority.popleft()
+        delivery = self._in_hand = self._priority.popleft()
         delivery.count += 1
-        self._in_hand = delivery
         return cast(T, delivery.message)
 
     def _take(self, item: object) -> T:
@@ -271,7 +270,6 @@ class Mailbox(Generic[T]):
         return cast(T, item) if self._key is None else self._newest.pop(item)
 
     def _is_stale(self, message: object) -> bool:
-        stale: bool
         if type(message) is Call:
             stale = message.reply.settled
         else:
@@ -287,8 +285,8 @@ class Mailbox(Generic[T]):
         After ``REDELIVERIES_MAX`` redeliveries it is dropped and counted as a dead letter.
         """
         delivery = self._in_hand
-        assert delivery is not None, f"{message!r} is not a current priority message"
-        assert delivery.message is message, f"{message!r} is not the current message"
+        current = None if delivery is None else delivery.message
+        assert delivery is not None and current is message, f"{message!r} is not {current!r}"
         self._in_hand = None
         if delivery.count <= REDELIVERIES_MAX:
             self._priority.appendleft(delivery)
@@ -390,7 +388,11 @@ class Mailbox(Generic[T]):
 
     async def _put_call(self, call_: Call) -> None:
         if self.when_full is WhenFull.BLOCK:
-            await self._sender.send(call_)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:  # without a turn of the loop, because the wait for the answer takes one
+                self._sender.send_nowait(call_)
+            except trio.WouldBlock:
+                await self._sender.send(call_)
             self._accepted += 1
         elif not self.put_nowait(cast(T, call_)):
             raise CallUnavailableError(

@@ -138,3 +138,63 @@ async def test_the_call_of_a_canceled_caller_expires_unread() -> None:
         nursery.cancel_scope.cancel()
     assert is_empty(mailbox)
     assert mailbox.statistics().expired == 1
+
+
+class Resumptions(trio.abc.Instrument):
+    """Counts how often a task is resumed."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.task, self.count = task, 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self.task
+
+
+@pytest.mark.parametrize("when_full", [WhenFull.BLOCK, WhenFull.REJECT])
+async def test_a_caller_is_resumed_once_by_the_call_of_an_idle_actor(
+    when_full: WhenFull, nursery: trio.Nursery
+) -> None:
+    mailbox = box(when_full=when_full)
+    nursery.start_soon(serve, mailbox, 42)
+    await trio.testing.wait_all_tasks_blocked()
+    resumed = Resumptions(trio.lowlevel.current_task())
+    trio.lowlevel.add_instrument(resumed)
+    for _ in range(3):
+        await mailbox.call("question", timeout_s=1)
+    trio.lowlevel.remove_instrument(resumed)
+    assert resumed.count == 3
+
+
+async def test_a_call_waits_for_space_behind_the_messages_before_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    mailbox = box(capacity=1, when_full=WhenFull.BLOCK)
+    mailbox.mark_up()
+    mailbox.put_nowait("first")
+    answers: dict[str, object] = {}
+
+    async def ask(question: str) -> None:
+        answers[question] = await mailbox.call(question, timeout_s=5)
+
+    for question in ("second", "third"):
+        nursery.start_soon(ask, question)
+        await trio.testing.wait_all_tasks_blocked()
+    assert mailbox.statistics().accepted == 1
+    taken = [await mailbox.get() for _ in range(3)]
+    assert taken[0] == "first"
+    assert [call_.message for call_ in taken[1:]] == ["second", "third"]
+    for call_ in taken[1:]:
+        answer_call(call_, call_.message)
+    await trio.testing.wait_all_tasks_blocked()
+    assert answers == {"second": "second", "third": "third"}
+    assert mailbox.statistics().accepted == 3
+
+
+async def test_a_caller_that_is_canceled_already_puts_no_blocking_call() -> None:
+    mailbox = box(when_full=WhenFull.BLOCK)
+    mailbox.mark_up()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await mailbox.call("question", timeout_s=1)
+    assert scope.cancelled_caught
+    assert mailbox.statistics().accepted == 0
