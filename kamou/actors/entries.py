@@ -20,7 +20,12 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Candidate, Denial, Figure, OrderRole, Quote
 from kamou.core.record.gate import Gate
-from kamou.core.risk.denials import deny_candidate, deny_unusable_quote, make_denial
+from kamou.core.risk.denials import (
+    deny_candidate,
+    deny_unusable_quote,
+    deny_without_grant,
+    make_denial,
+)
 from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.planning import (
     deny_without_headroom,
@@ -125,6 +130,9 @@ class Entries:
     ) -> None:
         candidate = signal.candidate
         executor = self._executor
+        if self._gate.find_grant(candidate.strategy, executor.book) is None:
+            self._deny(candidate, deny_without_grant(candidate.strategy, "none"), recorder)
+            return
         if not executor.port.capabilities.attached_stop and (symbols := self._unprotected()):
             # If a stop needs a call of its own, open positions get theirs before a new entry.
             figures = (Figure(name="unprotected", value=symbols),)
@@ -161,7 +169,7 @@ class Entries:
     def _fraction(self, signal: RefinedSignal) -> Decimal:
         return size_fraction(
             self._executor.book,
-            self._gate.is_live(signal.candidate.strategy),
+            self._gate.find_grant(signal.candidate.strategy, self._executor.book),
             signal.size_multiplier,
             self._parameters.limits,
         )
@@ -179,7 +187,7 @@ class Entries:
             self._deny(candidate, deny_unusable_quote(quote), recorder)
             return None
         valued, rate = self._value(quotes), self._funding.rates.get(candidate.symbol)
-        grant = self._gate.is_live(candidate.strategy)
+        grant = self._gate.find_grant(candidate.strategy, executor.book)
         recorder.add(candidate, valued, funding_rate=rate, grant=grant)
         plan = plan_entry(
             candidate,

@@ -194,7 +194,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             clock_offset_ms=observed.clock_offset_ms if observed else 0,
             parameters=self._parameters,
             now_ms=now,
-            grant=self._gate.is_live(plan.strategy),
+            grant=self._gate.find_grant(plan.strategy, book),
             excluded=self._excluded,
             tokens=self._bucket.tokens,
             funding_rate=message.funding_rate,

@@ -158,7 +158,8 @@ def evaluate(
     terms = GateTerms(equity=equity, m0=m0, attempt=attempt, from_ms=from_ms, to_ms=to_ms)
     found = evaluate_strategies(read_gate_file(file), terms)
     if as_json:
-        document = {**attrs.asdict(terms), "e_value_min": terms.e_value_min}
+        given = attrs.asdict(terms, filter=lambda field, _: field.name != "minima")
+        document = {**given, "e_value_min": terms.e_value_min}
         print_json({**document, "strategies": [attrs.asdict(each) for each in found]})
         return
     width = output_size()[0]

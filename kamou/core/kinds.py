@@ -144,3 +144,23 @@ class ReleaseReason(StrEnum):
     EXPIRED = "expired"  # no order used the permit
     NO_FILL = "no_fill"  # the entry ended without a fill
     TRADE_CLOSED = "trade_closed"
+
+
+class GateState(StrEnum):
+    """The state of a strategy at the gate."""
+
+    SHADOW = "SHADOW"  # only shadow trades
+    CANARY = "CANARY"  # a quarter of the full size
+    LIVE = "LIVE"
+    HALTED = "HALTED"  # final
+
+
+class GateReason(StrEnum):
+    """The reason of a change at the gate."""
+
+    CANARY_EARNED = "canary_earned"  # every condition of a canary holds
+    LIVE_EARNED = "live_earned"  # every condition of LIVE holds
+    ROLLING_MEAN = "rolling_mean"  # of the last 30 trades: below 0, or no longer
+    CUSUM = "cusum"  # the results are worse than the record that earned the canary
+    DRAWDOWN = "drawdown"  # the results fell further than that record makes likely
+    RUIN = "ruin"  # a loss that the evidence excludes

@@ -6,6 +6,7 @@ there is a real gate. Paper and live modes never use it.
 
 from __future__ import annotations
 
+from kamou.core.book.book_state import BookState
 from kamou.core.record.gate import LiveGrant
 
 
@@ -14,5 +15,5 @@ class AssumedLiveGate:
 
     label = "assumed"  # its name in `RunStarted` and on the pages
 
-    def is_live(self, strategy: str) -> LiveGrant | None:
+    def find_grant(self, strategy: str, _book: BookState) -> LiveGrant | None:
         return LiveGrant(strategy=strategy, basis=self.label)

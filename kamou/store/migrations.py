@@ -135,6 +135,16 @@ _SHADOWS = (
     "CREATE INDEX shadow_trade_closed ON shadow_trade (strategy, closed_at_ms)",
 )
 
+_GATE = (
+    """CREATE TABLE gate_change (
+        strategy TEXT NOT NULL, number INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        from_state TEXT NOT NULL, to_state TEXT NOT NULL, half_size INTEGER NOT NULL,
+        attempt INTEGER NOT NULL, reason TEXT NOT NULL, figures TEXT NOT NULL,
+        from_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, counted INTEGER NOT NULL,
+        data_hash TEXT NOT NULL, not_before_ms INTEGER NOT NULL,
+        PRIMARY KEY (strategy, number)) STRICT, WITHOUT ROWID""",
+)
+
 _EXECUTION = (
     """CREATE TABLE order_ (
         client_order_id TEXT PRIMARY KEY, trade_id TEXT NOT NULL, permit_id TEXT NOT NULL,
@@ -231,11 +241,12 @@ _FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for 
 
 JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "0014_shadows": (
+        "0015_gate": (
             *_JOURNAL,
             *_SYSTEM,
             *_DECISIONS,
             *_SHADOWS,
+            *_GATE,
             *_EXECUTION,
             *_MONEY,
             *_RECORD,

@@ -18,6 +18,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.candidate_events import CandidatesRefined, CandidatesVetoed, EntriesDenied
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
@@ -27,6 +28,7 @@ from kamou.core.model import HALT_STATES, Denial
 from kamou.store import projected_curve, projected_days, projected_downtime, shadow_rows
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
+from kamou.store.gate_changes import GateChangeRow
 from kamou.store.projected_totals import add_totals
 from kamou.store.record_rows import MarkKind
 from kamou.store.rows import (
@@ -273,6 +275,10 @@ def _project_permit_released(cursor: sqlite3.Cursor, event: e.PermitReleased) ->
     )
 
 
+def _project_gate_changed(cursor: sqlite3.Cursor, event: GateChanged) -> None:
+    insert(cursor, make_row(GateChangeRow, event))
+
+
 PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
     {
         e.RunStarted: _project_run_started,
@@ -297,6 +303,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         TransferValued: projected_days.project_transfer_valued,
         ShadowTradesOpened: shadow_rows.project_shadows_opened,
         ShadowTradesClosed: shadow_rows.project_shadows_closed,
+        GateChanged: _project_gate_changed,
     }
 )
 

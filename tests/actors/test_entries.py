@@ -15,10 +15,11 @@ from kamou.actors.protection import Protector
 from kamou.clock import SimulatedClock
 from kamou.core.book.candidate_events import EntriesDenied
 from kamou.core.book.decision_events import EntriesDecided
+from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS
 from kamou.core.market.bars import Series
 from kamou.core.model import Candidate, OrderSide, Quote
-from kamou.core.record.gate import LiveGrant
+from kamou.core.record.gate import EarnedGate, LiveGrant
 from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.errors import UnreachableError
 from kamou.messages.signals import RefinedSignal, SignalsRefined
@@ -107,7 +108,9 @@ def make_pass(parameters: TradingParameters) -> Pass:
     venue, said = SlowVenue(clock), list[object]()
     journal = SimpleNamespace(cast=lambda *events: said.extend(events))
     executor: Any = SimpleNamespace(port=venue, book=story.book, journal=journal)
-    live: Any = SimpleNamespace(is_live=lambda name: LiveGrant(strategy=name, basis="test"))
+    live: Any = SimpleNamespace(
+        find_grant=lambda name, _book: LiveGrant(strategy=name, basis="test")
+    )
     entries = Entries(
         executor=cast(OrderExecutor, executor),
         protector=cast(Protector, None),
@@ -124,6 +127,17 @@ async def test_a_pass_over_candidates_without_headroom_reads_quotes_once(
 ) -> None:
     assert await full.take("BTCUSDT", "ETHUSDT", "ADAUSDT") == ["0.00"] * 3
     assert full.venue.reads == [("SOLUSDT",)]
+
+
+async def test_signals_of_a_strategy_without_a_grant_are_denied_before_any_plan(
+    autojump_clock: object, full: Pass
+) -> None:
+    full.entries._gate = EarnedGate()  # no strategy has earned a grant yet
+    (denied,) = await full.send(candidate("BTCUSDT"), candidate("ETHUSDT"))
+    assert isinstance(denied, EntriesDenied)
+    assert len(denied.entries) == 2
+    assert {each.denials[0].code for each in denied.entries} == {Deny.STRATEGY_NOT_LIVE}
+    assert full.venue.reads == [("SOLUSDT",)]  # of the open position, once for the pass
 
 
 async def test_a_pass_without_quotes_counts_entry_prices_and_no_quotes_of_an_earlier_pass(

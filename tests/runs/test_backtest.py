@@ -21,6 +21,8 @@ from kamou.actors.base import Actor
 from kamou.actors.reconciler import Reconciler
 from kamou.app import Tree
 from kamou.clock import SimulatedClock
+from kamou.core.book.book_state import BookState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
 from kamou.core.model import Denial, FillReport
@@ -161,7 +163,7 @@ def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
     class GateWithoutGrants:
         label = "nobody"
 
-        def is_live(self, strategy: str) -> LiveGrant | None:
+        def find_grant(self, strategy: str, book: BookState) -> LiveGrant | None:
             return None
 
     found = run_scripted(parts=ReplayParts(gate=GateWithoutGrants()))
@@ -169,7 +171,7 @@ def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
 
 
 def test_the_assumed_live_gate_grants_a_strategy_with_the_basis_assumed() -> None:
-    grant = AssumedLiveGate().is_live("any")
+    grant = AssumedLiveGate().find_grant("any", PositionBook())
     assert grant == LiveGrant(strategy="any", basis="assumed")
 
 

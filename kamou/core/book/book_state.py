@@ -18,6 +18,7 @@ from kamou.core.book.book_orders import BookOrders
 from kamou.core.book.book_trades import BookTrades
 from kamou.core.book.book_transfers import BookTransfers
 from kamou.core.book.events import TradeClosed
+from kamou.core.book.gate_states import GateStates
 from kamou.core.book.midnights import Midnights
 from kamou.core.book.open_day import OpenDay
 from kamou.core.book.permits import BookPermits, Reservation
@@ -40,6 +41,7 @@ class BookState:
     started_at_ms: int = 0  # start of the first run of this data directory
     instruments: dict[str, Instrument] = attrs.field(factory=dict)  # the newest, by symbol
     trading: TradingStatus = attrs.field(factory=TradingStatus)
+    gate: GateStates = attrs.field(factory=GateStates)
     permits: BookPermits = attrs.field(factory=BookPermits)
     orders: BookOrders = attrs.field(factory=BookOrders)
     trades: BookTrades = attrs.field(factory=BookTrades)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kamou.core.book import candidate_events as candidates
 from kamou.core.book import decision_events as decisions
 from kamou.core.book import events as e
+from kamou.core.book import gate_events as gate
 from kamou.core.book import instrument_events as instruments
 from kamou.core.book import late_events as late
 from kamou.core.book import operator_events as operator
@@ -65,4 +66,5 @@ EVENTS: tuple[type[e.Event], ...] = (
     operator.CommandRecorded,
     strategies.StrategyDisabled,
     strategies.StrategyResumed,
+    gate.GateChanged,
 )

@@ -17,6 +17,7 @@ from kamou.core.book import orders as order_fold
 from kamou.core.book import trades as portfolio
 from kamou.core.book.balance_changes import BalanceChange, group_by_symbol
 from kamou.core.book.book_state import BookState
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
@@ -211,6 +212,16 @@ def _record_income(book: BookState, event: e.IncomeRecorded) -> None:
         assert income.kind is IncomeKind.INSURANCE, income  # it belongs to no trade
 
 
+def _publish(book: BookState, event: e.TradeClosed) -> None:
+    book.trades.publish(event)
+    book.gate.close_trade(event)
+
+
+def _correct_result(book: BookState, event: ResultCorrected) -> None:
+    book.trades.apply_correction(event)
+    book.gate.correct_result(event)
+
+
 def _record_equity(book: BookState, event: e.EquityRecorded) -> None:
     book.account.record_snapshot(event)
     book.day.record_snapshot(event)
@@ -266,8 +277,8 @@ HANDLERS: dict[type[e.Event], Callable[[BookState, Any], None]] = {
     e.StopConfirmed: lambda book, event: book.trades.confirm_stop(event),
     e.ProtectionLost: lambda book, event: book.trades.lose_stop(event.symbol, event.at_ms),
     e.IncomeRecorded: _record_income,
-    e.TradeClosed: lambda book, event: book.trades.publish(event),
-    ResultCorrected: lambda book, event: book.trades.apply_correction(event),
+    e.TradeClosed: _publish,
+    ResultCorrected: _correct_result,
     e.EquityRecorded: _record_equity,
     e.DayOpened: _open_day,
     DayCorrected: lambda book, event: book.midnights.apply_correction(event),
@@ -283,5 +294,6 @@ HANDLERS: dict[type[e.Event], Callable[[BookState, Any], None]] = {
     StrategyResumed: lambda book, event: book.trading.resume_strategy(event),
     ShadowTradesOpened: lambda book, event: book.shadows.record_opened(event),
     ShadowTradesClosed: lambda book, event: book.shadows.record_closed(event),
+    GateChanged: lambda book, event: book.gate.change(event),
 }
 """Function that applies each kind of event. Kinds that are absent change no book."""

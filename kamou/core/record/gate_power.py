@@ -23,6 +23,7 @@ from kamou.core.record.promotion import (
     CANARY_BLOCKS_MIN,
     CANARY_TRADES_MIN,
     EXPECTANCY_USD_MIN,
+    LIVE_FACTOR,
     SHARPE_MIN,
     GateTerms,
 )
@@ -30,7 +31,6 @@ from kamou.core.record.promotion import (
 WIN_R = 2.3
 LOSS_R = -1.0
 RISK_USD = 100.0  # planned risk of a trade: 1 % of the gate's equity of 10,000 at the start
-LIVE_FACTOR = 6  # the e-value for LIVE is 120, that of a canary 20; both double with each attempt
 STRATEGIES = 6  # of the product; what one of them falsely shows, any of six shows more often
 CHUNK_PATHS = 1_000  # at once in memory: about 30 MB
 

@@ -29,6 +29,7 @@ from kamou.core.record.performance import TRADES_MIN, sharpe
 SHARPE_MIN = 0.5  # of the original rule, daily, annualised
 EXPECTANCY_USD_MIN = 1  # of the original rule, money per 100 trades
 E_VALUE_MIN = 20  # of the first attempt; doubles with each further one
+LIVE_FACTOR = 6  # LIVE needs this many times the e-value of a canary: 120 at the first attempt
 CANARY_TRADES_MIN = 50
 CANARY_BLOCKS_MIN = 14
 CANARY_SYMBOLS_MIN = 10
@@ -45,6 +46,17 @@ class GateDecision(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
+class CanaryMinima:
+    """Counts and e-value that a canary needs; only simulations need less."""
+
+    e_value: int = E_VALUE_MIN  # of blocks, at the first attempt
+    trades: int = CANARY_TRADES_MIN
+    blocks: int = CANARY_BLOCKS_MIN
+    symbols: int = CANARY_SYMBOLS_MIN
+    original_trades: int = TRADES_MIN
+
+
+@attrs.frozen(kw_only=True)
 class GateTerms:
     """What the gate assumes of the trades that it evaluates."""
 
@@ -53,11 +65,12 @@ class GateTerms:
     attempt: int = 1  # 2: the first after a demotion, and so on
     from_ms: int | None = None  # trades that opened before do not count; None: all
     to_ms: int | None = None  # trades that opened at or after it do not count; None: all
+    minima: CanaryMinima = CanaryMinima()
 
     @property
     def e_value_min(self) -> int:
         """E-value of blocks that a canary needs at this attempt."""
-        return int(E_VALUE_MIN * 2 ** (self.attempt - 1))
+        return int(self.minima.e_value * 2 ** (self.attempt - 1))
 
     def select(self, trades: Iterable[ResultOfTrade]) -> list[ResultOfTrade]:
         """Return the trades that count, by their opening."""
@@ -117,7 +130,7 @@ def evaluate_strategy(
     ruin = describe_ruin(blocks, counted)
     money = mean([each.pnl for each in counted]) * 100 if counted else None
     ratio = sharpe(daily_returns(counted, terms) or ())
-    lacks = tuple(_original_rule_lacks(len(counted), ratio, money))
+    lacks = tuple(_original_rule_lacks(len(counted), ratio, money, terms.minima))
     e_blocks = 0.0 if ruin else block_e_value(blocks, terms.m0)
     symbols = len({each.symbol for each in counted})
     reasons: tuple[str, ...] = (ruin,) if ruin else ()
@@ -164,10 +177,12 @@ def daily_returns(trades: Sequence[ResultOfTrade], terms: GateTerms) -> list[flo
     return found
 
 
-def _original_rule_lacks(n: int, ratio: float | None, money: Fraction | None) -> Iterator[str]:
+def _original_rule_lacks(
+    n: int, ratio: float | None, money: Fraction | None, minima: CanaryMinima
+) -> Iterator[str]:
     """Yield each unmet condition of the original rule."""
-    if n < TRADES_MIN:
-        yield f"{n} trades; the original rule needs {TRADES_MIN}"
+    if n < minima.original_trades:
+        yield f"{n} trades; the original rule needs {minima.original_trades}"
     if ratio is None:
         yield "no Sharpe ratio: fewer than 2 days, returns that do not vary, or equity used up"
     elif ratio <= SHARPE_MIN:
@@ -181,11 +196,12 @@ def _canary_lacks(
     n: int, blocks: Sequence[Block], symbols: int, e_value: float, terms: GateTerms
 ) -> Iterator[str]:
     """Yield each unmet condition of a canary beyond the original rule."""
+    least = terms.minima
     if e_value < terms.e_value_min:
         yield f"e-value of blocks {e_value:.4g}; a canary needs {terms.e_value_min}"
-    if n < CANARY_TRADES_MIN:
-        yield f"{n} trades; a canary needs {CANARY_TRADES_MIN}"
-    if len(blocks) < CANARY_BLOCKS_MIN:
-        yield f"{len(blocks)} blocks; a canary needs {CANARY_BLOCKS_MIN}"
-    if symbols < CANARY_SYMBOLS_MIN:
-        yield f"{symbols} symbols; a canary needs {CANARY_SYMBOLS_MIN}"
+    if n < least.trades:
+        yield f"{n} trades; a canary needs {least.trades}"
+    if len(blocks) < least.blocks:
+        yield f"{len(blocks)} blocks; a canary needs {least.blocks}"
+    if symbols < least.symbols:
+        yield f"{symbols} symbols; a canary needs {least.symbols}"

@@ -24,6 +24,14 @@ def deny_unusable_quote(quote: Quote | None) -> Denial:
     )
 
 
+def deny_without_grant(strategy: str, granted: str) -> Denial:
+    """Return the denial of a strategy to which the gate has not granted trading.
+
+    ``granted`` is the strategy of the grant at hand, or "none".
+    """
+    return make_denial(Deny.STRATEGY_NOT_LIVE, strategy=strategy, granted=granted)
+
+
 def deny_unreviewed(timeout_s: float, why: str) -> Denial:
     """Return the denial of an entry that the governor did not review.
 

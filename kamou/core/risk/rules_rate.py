@@ -8,7 +8,7 @@ from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import Denial, OrderRole
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.denials import make_denial
+from kamou.core.risk.denials import deny_without_grant, make_denial
 
 
 def state_allows_entries(c: ReviewContext) -> Denial | None:
@@ -64,7 +64,7 @@ def strategy_live(c: ReviewContext) -> Denial | None:
     if c.grant is not None and c.grant.strategy == c.plan.strategy:
         return None
     granted = "none" if c.grant is None else c.grant.strategy
-    return make_denial(Deny.STRATEGY_NOT_LIVE, strategy=c.plan.strategy, granted=granted)
+    return deny_without_grant(c.plan.strategy, granted)
 
 
 def strategy_enabled(c: ReviewContext) -> Denial | None:

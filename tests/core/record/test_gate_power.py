@@ -24,7 +24,13 @@ from kamou.core.record.gate_power import (
     simulate_promotions,
     win_probability,
 )
-from kamou.core.record.promotion import E_VALUE_MIN, GateDecision, GateTerms, evaluate_strategy
+from kamou.core.record.promotion import (
+    E_VALUE_MIN,
+    LIVE_FACTOR,
+    GateDecision,
+    GateTerms,
+    evaluate_strategy,
+)
 from tests.core.record.test_promotion import START_MS
 
 SPACING_MS = 1_800_000  # up to 48 trades a day
@@ -237,7 +243,7 @@ def test_the_probability_of_a_win_gives_the_edge(edge: float) -> None:
 
 def test_the_names_of_the_rules_have_the_thresholds_of_the_gate() -> None:
     assert f">= {GateTerms().e_value_min} " in PromotionRule.CANARY
-    assert f">= {GateTerms().e_value_min * gate_power.LIVE_FACTOR} " in PromotionRule.LIVE
+    assert f">= {GateTerms().e_value_min * LIVE_FACTOR} " in PromotionRule.LIVE
 
 
 # --- standard errors --------------------------------------------------------------------
