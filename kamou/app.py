@@ -1,9 +1,9 @@
-"""The composition root: makes a run's tree of actors and its trade timeframe."""
+"""The composition root: makes a run's tree of actors."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from kamou.actors.children import make_child, supervise
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.followers import StateFollower, fold_hash
+from kamou.actors.gate import GateActor
 from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.mailbox_set import Mailboxes, make_mailboxes
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
@@ -36,6 +37,7 @@ from kamou.core.book.intents import SaltOf
 from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
+from kamou.core.record.gate_transitions import GateRules
 from kamou.core.refining.calls import AskModel
 from kamou.core.shadow.opening import ShadowTerms
 from kamou.core.strategies.base import Strategy
@@ -72,6 +74,7 @@ class SystemInputs:
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     recorded: scores.RecordedBars | None = None  # the port's bars, if all are known
     ask_model: AskModel | None = None  # None: the refiner is off
+    gate_rules: GateRules | None = None  # None: no gate's actor, because ``gate`` is assumed
     on_disk_full: Callable[[DiskFull], None] = lambda _report: None
     on_reconciled: Callable[[bool], None] = lambda _agreed: None  # after each complete pass
     on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure
@@ -92,11 +95,6 @@ class Tree:
     @property
     def governor(self) -> Mailbox[GovernorMessage]:
         return self.mailboxes.risk_governor
-
-
-def trade_period_ms(settings: Settings, native_ms: int) -> int:
-    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
-    return max(settings.cycle.timeframe_s * 1000, native_ms)
 
 
 def compose(
@@ -133,11 +131,9 @@ class _Composer:
     """The objects that the children share, and the specifications of the children."""
 
     def __init__(self, inputs: SystemInputs, on_cycle: Callable[[int], None]) -> None:
-        settings = inputs.settings
-        source = inputs.market
-        self.inputs = inputs
-        self.settings = settings
-        self.period_ms = trade_period_ms(settings, source.step_ms)
+        self.inputs, self.settings = inputs, inputs.settings
+        settings, source = inputs.settings, inputs.market
+        self.period_ms = settings.cycle.trade_period_ms(source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
         chosen = settings.strategies
@@ -185,9 +181,8 @@ class _Composer:
         every_close = period_ms % (cycle.period_s * 1000) == 0  # each is the time of a cycle
         # Strategies of the operator's folder are checked at every bar.
         others = self.settings.strategies.enabled_hashes
-        if inputs.recorded is None or inputs.keep_detail or strategies is None or others:
-            return None
-        if not every_close:
+        unfit = inputs.keep_detail or others or not every_close
+        if inputs.recorded is None or strategies is None or unfit:
             return None
         now_ms, delay_ms, top = inputs.clock.now_ms(), cycle.bar_delay_ms, cycle.candidates_max
         times = scores.ScoringTimes(start_ms=now_ms, period_ms=period_ms, delay_ms=delay_ms)
@@ -221,6 +216,7 @@ class _Composer:
             self._child(boxes.refiner, self._refiner),
             self._child(boxes.veto, self._veto),
             self._child(boxes.feed, self._feed),
+            *self._gate(),
         )
         return supervise("core", Restarts.REST_FOR_ONE, children, self.settings.supervision)
 
@@ -363,6 +359,19 @@ class _Composer:
             handler_deadline_s=self.deadline_s,
             keep_detail=self.inputs.keep_detail,
         )
+
+    def _gate(self) -> Iterator[ChildSpec]:
+        if (rules := self.inputs.gate_rules) is not None:
+            make = partial(
+                GateActor,
+                inbox=self.mailboxes.gate,
+                clock=self.inputs.clock,
+                journal=self.journal,
+                governor=self.mailboxes.risk_governor,
+                rules=rules,
+                handler_deadline_s=self.deadline_s,
+            )
+            yield self._child(self.mailboxes.gate, make)
 
     def _feed(self) -> Feed:
         scanners = self.mailboxes.scanners

@@ -19,6 +19,7 @@ from kamou.commands import (
     data,
     database,
     gate,
+    gate_explain,
     gate_power,
     gate_vetoes,
     refiner,
@@ -79,6 +80,7 @@ def kamou_command() -> None:
     """
 
 
+gate.gate.add_command(gate_explain.explain)
 gate.gate.add_command(gate_power.power)
 gate.gate.add_command(gate_vetoes.vetoes)
 

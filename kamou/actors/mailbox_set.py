@@ -10,7 +10,12 @@ import attrs
 from kamou.actors.journal import CastsWaiting
 from kamou.messages.market import BarsClosed
 from kamou.messages.orders import GovernorMessage, OrderMessage, ReconcileNow
-from kamou.messages.signals import CandidatesCleared, CandidatesJudged, ShardRanked
+from kamou.messages.signals import (
+    CandidatesCleared,
+    CandidatesJudged,
+    ShadowRecordGrew,
+    ShardRanked,
+)
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 
 ORDERS_CAPACITY = 4_096  # updates of a busy minute; an overflow starts a reconciliation
@@ -30,6 +35,7 @@ class Mailboxes:
     refiner: Mailbox[CandidatesCleared]
     veto: Mailbox[ShardRanked]
     feed: Mailbox[Never]
+    gate: Mailbox[ShadowRecordGrew]
     scanners: tuple[Mailbox[BarsClosed], ...]
 
 
@@ -60,6 +66,7 @@ def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
         refiner=make("refiner", SIGNALS_CAPACITY, WhenFull.REJECT),
         veto=make("veto", 4 * shards, WhenFull.REJECT),
         feed=make("feed", 1, WhenFull.REJECT),
+        gate=make("gate", 1, WhenFull.CONFLATE, key=_same),
         scanners=tuple(
             make(f"scanner-{index}", 2, WhenFull.CONFLATE, key=_same) for index in range(shards)
         ),
@@ -67,5 +74,5 @@ def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
 
 
 def _same(_message: object) -> str:
-    """Return the same key for all messages: a scanner needs only the newest one."""
-    return "bars"
+    """Return the same key for all messages, of which only the newest one is needed."""
+    return "newest"

@@ -14,6 +14,7 @@ from kamou.actors.decision_recorder import note_review
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.core.book.events import PermitReleased
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyResumed
@@ -29,7 +30,15 @@ from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, EquityReads, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
-from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
+from kamou.messages.governor import (
+    ChangeGate,
+    DiskFull,
+    Flatten,
+    Halt,
+    ProtectionFailed,
+    Resume,
+    StateNotice,
+)
 from kamou.messages.orders import (
     GovernorMessage,
     ReconcileNow,
@@ -250,6 +259,8 @@ class RiskGovernor(Actor[GovernorMessage]):
                     await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
+            case ChangeGate():
+                await self._change_gate(message.change)
             case _:
                 assert_never(message)
 
@@ -258,6 +269,12 @@ class RiskGovernor(Actor[GovernorMessage]):
         if self._kept.command is not None:
             await self._receive(self._kept.command)  # it is kept if the disk is full again
             self._kept.command = None
+
+    async def _change_gate(self, change: GateChanged) -> None:
+        """Commit a change at the gate, unless another change came before it."""
+        if self._follower.catch_up().gate.find(change.strategy).is_followed_by(change):
+            await self._journal.commit(change)
+            self._follower.catch_up()
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
         """Keep a read with finite equity; return the newest such read, or None."""

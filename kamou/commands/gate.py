@@ -179,12 +179,14 @@ def _lines(found: tuple[GateEvaluation, ...], terms: GateTerms) -> Iterator[str]
     for each in found:
         yield ""
         yield f"{each.strategy}: {each.decision}"
-        yield from (f"  {line}" for line in align_columns(_rows(each, terms), right=(1,)))
+        rows = figure_rows(each, terms.e_value_min)
+        yield from (f"  {line}" for line in align_columns(rows, right=(1,)))
         start = "halted" if each.halted else "lacks"
         yield from (f"  {start}: {reason}" for reason in each.reasons)
 
 
-def _rows(each: GateEvaluation, terms: GateTerms) -> list[tuple[str, str, str]]:
+def figure_rows(each: GateEvaluation, e_value_min: int) -> list[tuple[str, str, str]]:
+    """Return the rows of a table of the figures, each with what is needed."""
     from kamou.core.record import promotion as p
     from kamou.core.record.performance import TRADES_MIN
 
@@ -205,7 +207,7 @@ def _rows(each: GateEvaluation, terms: GateTerms) -> list[tuple[str, str, str]]:
         ),
         ("expectancy in R", _show(each.expectancy_r), ""),
         ("original rule", "passes" if each.original_rule_passes else "fails", "passes"),
-        ("e-value of blocks", _show(each.e_value_blocks), f"canary {terms.e_value_min}"),
+        ("e-value of blocks", _show(each.e_value_blocks), f"canary {e_value_min}"),
         ("e-value of single trades", _show(each.e_value), "only displayed"),
     ]
 

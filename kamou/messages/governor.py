@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.messages.envelope import Message
@@ -55,3 +56,13 @@ class ProtectionFailed(Message):
     """
 
     symbol: str
+
+
+@attrs.frozen(kw_only=True)
+class ChangeGate(Message):
+    """A change of a strategy at the gate, which the governor commits.
+
+    The governor drops a change that does not follow the strategy's newest one.
+    """
+
+    change: GateChanged

@@ -12,7 +12,15 @@ from kamou.core.model import Account, Intent, Plan, PositionReport, Quote
 from kamou.core.risk.midnight_equity import MidnightMarks
 from kamou.core.risk.verdict import Verdict
 from kamou.messages.envelope import Message
-from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
+from kamou.messages.governor import (
+    ChangeGate,
+    DiskFull,
+    Flatten,
+    Halt,
+    ProtectionFailed,
+    Resume,
+    StateNotice,
+)
 from kamou.messages.signals import SignalsRefined
 
 
@@ -96,6 +104,6 @@ ReconcilerCommand = ProtectPosition | CancelOrphanOrder | ResolveOrder
 OrderMessage = VenueEvent | ReconcilerCommand | SignalsRefined | StateNotice
 """Messages that the order manager handles."""
 
-GovernorMessage = VenueObserved | Halt | Flatten | Resume | DiskFull | ProtectionFailed
+GovernorMessage = VenueObserved | Halt | Flatten | Resume | DiskFull | ProtectionFailed | ChangeGate
 """Messages that the risk governor handles; it also answers the calls ``ReviewEntry`` and
 ``ReviewReduction``."""

@@ -69,3 +69,8 @@ class CandidatesJudged(Expiring):
     """
 
     candidates: tuple[JudgedCandidate, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ShadowRecordGrew(Message):
+    """A notice to the gate's actor that shadow trades have closed."""

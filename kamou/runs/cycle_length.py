@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from kamou.app import trade_period_ms
 from kamou.core.kinds import RunMode
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Settings
@@ -20,7 +19,7 @@ def fit_cycle(settings: Settings, native_ms: int) -> Settings:
     Raises:
         ConfigurationError: the timeframe is longer than the market's bars and no multiple of them.
     """
-    if trade_period_ms(settings, native_ms) % native_ms:
+    if settings.cycle.trade_period_ms(native_ms) % native_ms:
         raise ConfigurationError(
             f"cycle.timeframe_s = {settings.cycle.timeframe_s} does not fit this data, whose bars "
             f"are of {native_ms // 1000} s: choose a multiple of {native_ms // 1000}"

@@ -53,6 +53,10 @@ class CycleSettings:
     candidate_ttl_s: int = 60  # an unused candidate expires
     candidates_max: int = 20  # candidates that a cycle passes to the vetoes (T2)
 
+    def trade_period_ms(self, native_ms: int) -> int:
+        """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
+        return max(self.timeframe_s * 1000, native_ms)
+
 
 @attrs.frozen(kw_only=True)
 class ExchangeSettings:

@@ -33,6 +33,11 @@ class StrategyGate:
     not_before_ms: int = 0  # no promotion before
     limits: DemotionLimits | None = None
 
+    def is_followed_by(self, event: GateChanged) -> bool:
+        """Return True if the event can be the strategy's next change."""
+        follows = event.number == self.changes + 1 and event.from_state is self.state
+        return follows and self.state is not GateState.HALTED
+
 
 @attrs.frozen(kw_only=True)
 class CanaryClose:
@@ -61,8 +66,7 @@ class GateStates:
         Fresh data begin with the UTC day after a demotion, so that no block is divided.
         """
         before = self.find(event.strategy)
-        assert event.number == before.changes + 1, f"{event} after {before}"
-        assert event.from_state is before.state is not GateState.HALTED, f"{event} after {before}"
+        assert before.is_followed_by(event), f"{event} after {before}"
         trades = event.to_state in TRADING_STATES
         enters = trades and before.state is GateState.SHADOW
         demoted = event.to_state is GateState.SHADOW
