@@ -63,10 +63,11 @@ def table() -> tuple[Mutant, ...]:
     from tests.simulation.mutants_of_money import MONEY
     from tests.simulation.mutants_of_orders import ORDERS
     from tests.simulation.mutants_of_shadows import SHADOWS
+    from tests.simulation.mutants_of_the_gate import GATE
     from tests.simulation.mutants_of_the_refiner import REFINER
     from tests.simulation.mutants_of_the_reviewer import REVIEWER
     from tests.simulation.mutants_of_the_site import SITE
     from tests.simulation.mutants_of_the_vetoes import VETOES
 
-    parts = (ORDERS, MONEY, REVIEWER, LIMITS, SITE, REFINER, VETOES, DECISIONS, SHADOWS, FOR_TESTS)
-    return tuple(mutant for part in parts for mutant in part)
+    parts = (ORDERS, MONEY, REVIEWER, LIMITS, SITE, REFINER, VETOES, DECISIONS, SHADOWS, GATE)
+    return tuple(mutant for part in (*parts, FOR_TESTS) for mutant in part)

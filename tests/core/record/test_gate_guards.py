@@ -237,7 +237,7 @@ def test_a_canary_with_every_condition_becomes_live() -> None:
         proven(count=29),
         proven(shortfall="0.1000001"),
         proven(count=0),
-        proven(real_open_since_ms=NOW_MS + HOUR_MS),
+        proven(real_open_since_ms=NOW_MS + 29 * HOUR_MS + 1),
         proven(open_since_ms=NOW_MS + HOUR_MS),
     ],
     ids=["29 closes", "shortfall", "no close", "open trade", "open shadow"],
