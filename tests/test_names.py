@@ -41,7 +41,6 @@ USED_LATER = {
     "vwap": "an indicator for the strategies to come",
     "zscore": "an indicator for the strategies to come",
     "basis": "the gate of a run publishes whether a grant is of a live or a canary strategy",
-    "EarnedGate": "runs have it as soon as they keep a shadow record",
     "decisions": "`kamou verify` computes decisions again, as the replay in the tests does",
     "account_age_ms": "`kamou verify` computes decisions again, as the replay in the tests does",
     "ages_ms": "`kamou verify` computes decisions again, as the replay in the tests does",

@@ -211,7 +211,7 @@ def test_only_the_listed_modules_use_the_assumed_live_gate() -> None:
     }
     # A backtest always composes it; demo mode does until the real gate exists.
     composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
-    composers |= {"kamou/simulator/simulation.py"}  # a simulation has no real venue
+    composers |= {"kamou/simulator/shadow_records.py"}  # a simulation has no real venue
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
         "kamou/runs/assumed_live.py"
     }

@@ -8,7 +8,7 @@ from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.core.book.position_book import PositionBook
-from kamou.core.day import DAY_MS, MINUTE_MS, day_start_ms
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS, day_start_ms
 from kamou.core.record.gate_record import find_strategies, gather_record
 from kamou.core.record.gate_transitions import GateRules, LookKey, find_transition, key_of_look
 from kamou.messages.governor import ChangeGate
@@ -16,6 +16,7 @@ from kamou.messages.signals import ShadowRecordGrew
 from kamou.runtime.mailbox_sides import Outbox
 
 LOOK_DELAY_MS = 5 * MINUTE_MS  # after 00:00 UTC, so that the day's last bar has been read
+LOOK_PERIOD_MS = HOUR_MS  # in case that a notice is lost with a crash
 LOOK_AGAIN_MS = 30_000  # after a proposal, which the journal may not have
 
 
@@ -57,7 +58,9 @@ class GateActor(Actor[ShadowRecordGrew]):
         """Look at every strategy whose record or state has changed since the last look."""
         book = await self._follower.follow()
         now_ms = self.clock.now_ms()
-        self._due_ms = day_start_ms(now_ms) + DAY_MS + LOOK_DELAY_MS
+        self._due_ms = min(
+            now_ms + LOOK_PERIOD_MS, day_start_ms(now_ms - LOOK_DELAY_MS) + DAY_MS + LOOK_DELAY_MS
+        )
         for strategy in find_strategies(book):
             if await self._propose(book, strategy, now_ms):
                 self._due_ms = now_ms + LOOK_AGAIN_MS

@@ -67,6 +67,7 @@ class FaultName(StrEnum):
     NARROW_MARGIN = "narrow_margin"
     NARROW_COUNTS = "narrow_counts"
     REFINER_TROUBLE = "refiner_trouble"
+    EARNED_GATE = "earned_gate"
 
 
 @attrs.frozen
@@ -220,6 +221,12 @@ FAULTS: tuple[Fault, ...] = (
         _F.REFINER_TROUBLE,
         "a language model judges candidates; it refuses, shrinks, is slow, fails or never answers,"
         " and its budget is small",
+        share=0.15,
+    ),
+    Fault(
+        44,
+        _F.EARNED_GATE,
+        "strategies have only the sizes that shadow records earn, and gain or lose them on the way",
         share=0.15,
     ),
 )

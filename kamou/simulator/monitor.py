@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from kamou.core.book import events as e
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Intent, OrderRole, TradingState
 from kamou.ids import is_kamou_id
@@ -21,6 +22,7 @@ from kamou.simulator.invariants.client_order_ids import ClientOrderIds
 from kamou.simulator.invariants.committed_events import CommittedEvents
 from kamou.simulator.invariants.crashes import Crashes
 from kamou.simulator.invariants.day_loss import DayLoss
+from kamou.simulator.invariants.earned_sizes import EarnedSizes
 from kamou.simulator.invariants.entry_inputs import EntryInputs
 from kamou.simulator.invariants.explained_money import find_unexplained_money
 from kamou.simulator.invariants.halts import Halts
@@ -80,6 +82,7 @@ class Monitor:
         self._portfolio = self._checker.portfolio = make_limit_checker(seen, report)
         self._promised_risk = PromisedRisk(seen, report)
         self._verdicts = RefinerVerdicts(observed=seen, report=report, refiner=settings.refiner)
+        self.sizes = EarnedSizes(observed=seen, report=report, equity=float(settings.equity))
         self.inputs = EntryInputs(seen, report)
         self._size = PositionSize(seen, report)
         self._committed = CommittedEvents(report)
@@ -130,12 +133,14 @@ class Monitor:
         self._order_ids.record_event(event)
         self._promised_risk.record_event(event)
         self._verdicts.record_event(event)
+        self.sizes.record_event(event)
         match event:
             case e.PermitGranted():
                 self.bound_by_risk += is_bound_by_risk(event.plan)
                 self._permits.check_grant(event)
                 self._promised_risk.check_grant(event)
                 self._verdicts.check_grant(event)
+                self.sizes.check_grant(event)
                 self.on_grant()
             case e.DayOpened():
                 self._day_loss.open_day(event)
@@ -146,6 +151,8 @@ class Monitor:
                 self.coverage[f"state {event.after}"] += 1
                 self.halts.check_change(event)
                 self._day_loss.check_change(event)
+            case GateChanged():
+                self.coverage[f"gate {event.to_state} {event.reason}"] += 1
             case _:
                 pass
 
@@ -164,6 +171,7 @@ class Monitor:
         book.apply_all((each.seq, each.event) for each in events)
         self._committed.restore(events[-1].seq, events[-1].event)
         self._verdicts.restore_journal(each.event for each in events)
+        self.sizes.restore_journal(each.event for each in events)
         self._observed.restore_book(book)
         for invariant in (self._promised_risk, self.halts, self._day_loss, self._time_limits):
             invariant.restore_book(book)
@@ -225,6 +233,7 @@ class Monitor:
             external = self._checker.symbol(record.symbol).external
             self._order_ids.check_fill(record)
             self._size.check_fill(record, external=external)
+            self.sizes.check_fill(record, external=external)
             self._permits.check_fill(record)
             self._time_limits.record_fill(record)
         elif isinstance(record, OrderAudit):

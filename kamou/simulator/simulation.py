@@ -25,7 +25,6 @@ from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
-from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
 from kamou.runs.running import running
 from kamou.runs.session import make_run_started, make_run_stopped
@@ -55,6 +54,7 @@ from kamou.simulator.settings import (
     apply_faults,
     reconfigure_settings,
 )
+from kamou.simulator.shadow_records import make_gate
 from kamou.simulator.simulated_model import SimulatedModel
 from kamou.simulator.simulated_process import (
     SYNCHRONOUS_FULL,
@@ -128,6 +128,7 @@ class Simulation:
         self.monitor = Monitor(
             engine=self.engine, settings=settings, excused_ms=self._excused_ms, trace=self.trace
         )
+        self.gate = make_gate(self.chaos, settings, self.start_ms, self.end_ms)
         self.steps = self.processes = 0
         self.kills = self._drawn_kills()
         self.dead: list[tuple[int, int]] = []  # periods without a running process
@@ -204,6 +205,7 @@ class Simulation:
         self.venue.advance(self.last_ms)
         with contextlib.closing(database.open_reader(path)) as reader:
             self.monitor.check_end(reader, self.settings.equity, self.last_ms)
+            self.monitor.sizes.check_end(self.gate.final_states)
             self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
         if FaultName.PARTIAL_FILLS in self.chaos.on:
             self.chaos.struck[FaultName.PARTIAL_FILLS] += self.monitor.coverage["partial fills"]
@@ -299,9 +301,9 @@ class SimulatedRun:
             settings = simulation.settings
             try:
                 started = make_run_started(
-                    settings, writer.run_number, self.skewed.now_ms(), AssumedLiveGate.label
+                    settings, writer.run_number, self.skewed.now_ms(), simulation.gate.gate.label
                 )
-                writer.append([started])
+                writer.append([started, *simulation.gate.past_events(writer.run_number)])
             except DiskFullError:  # the process does not start; the service manager tries again
                 monitor.coverage["did not start"] += 1
                 return
@@ -340,7 +342,8 @@ class SimulatedRun:
                 writer=writer,
                 reader=reader,
                 runner=self._runner,
-                gate=AssumedLiveGate(),
+                gate=simulation.gate.gate,
+                gate_rules=simulation.gate.rules,
                 salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
                 step_ms=simulation.market.step_ms,
@@ -361,6 +364,7 @@ class SimulatedRun:
             nursery.start_soon(operator.operate, tree, ended)
             nursery.start_soon(operator.attend, tree, simulation.end_ms)
             nursery.start_soon(simulation.backups.stop_for_restore, self.clock, ended)
+            nursery.start_soon(simulation.gate.close_trades, tree, self.clock)
             nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, simulation.last_ms)
             # A start never ends if a child cannot start.
             async with running(tree, on_exit=self._on_exit, start_by_s=end_s):

@@ -62,6 +62,8 @@ class HardRule(StrEnum):
     SITE = "SITE"  # 13
     VERDICT = "VERDICT"  # 14
     BUDGET = "BUDGET"
+    UNEARNED = "UNEARNED"  # 15
+    TRANSITION = "TRANSITION"
     OVERDUE = "OVERDUE"
 
 

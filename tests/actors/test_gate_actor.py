@@ -12,7 +12,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from kamou.actors.gate import LOOK_AGAIN_MS, LOOK_DELAY_MS, GateActor
+from kamou.actors.gate import LOOK_AGAIN_MS, LOOK_DELAY_MS, LOOK_PERIOD_MS, GateActor
 from kamou.actors.risk_governor import KeptCommand, RiskGovernor
 from kamou.clock import SimulatedClock
 from kamou.core.book.gate_events import GateChanged
@@ -180,11 +180,13 @@ async def test_the_governor_drops_a_change_that_another_one_came_before(
         assert it.changes() == [message.change]
 
 
-async def test_a_look_comes_five_minutes_after_each_utc_day(
+async def test_a_look_comes_each_hour_and_five_minutes_after_each_utc_day(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with gated(make) as it:
         await it.record(*canary_record())
+        await it.look(CANARY_MS + LOOK_DELAY_MS - 2 * LOOK_PERIOD_MS)
+        assert it.actor.next_due_ms() == CANARY_MS + LOOK_DELAY_MS - LOOK_PERIOD_MS
         await it.look(CANARY_MS - 3)
         assert it.actor.next_due_ms() == CANARY_MS + LOOK_DELAY_MS
         await it.clock.sleep_until(CANARY_MS + LOOK_DELAY_MS)

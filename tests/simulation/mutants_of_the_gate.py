@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 TRANSITIONS = "kamou/core/record/gate_transitions.py"
@@ -16,8 +17,40 @@ DEMOTION_TESTS = "tests/core/record/test_demotion.py"
 ACTOR_TESTS = "tests/actors/test_gate_actor.py"
 ENTRY_TESTS = "tests/actors/test_entries.py"
 judged = partial(Mutant, faults="", seeds=1)
+simulated = partial(Mutant, faults="earned_gate", seeds=10, hours=0.5)
 
 GATE = (
+    simulated(
+        name="a strategy without a grant gets that of a canary",
+        file=GRANTS,
+        old="""            assert gate.state in (GateState.SHADOW, GateState.HALTED), gate
+            return None
+""",
+        new="""            full = CANARY_FRACTION
+""",
+        notices=(HardRule.UNEARNED,),
+    ),
+    simulated(
+        name="a canary gets a third of both caps",
+        file=GRANTS,
+        old='CANARY_FRACTION = Decimal("0.25")\n',
+        new='CANARY_FRACTION = Decimal("0.34")\n',
+        notices=(HardRule.UNEARNED,),
+    ),
+    simulated(
+        name="the gate's actor looks only once",
+        file="kamou/actors/gate.py",
+        old="        if self._seen.get(strategy) == key:\n",
+        new="        if strategy in self._seen:\n",
+        notices=(HardRule.TRANSITION,),
+    ),
+    simulated(
+        name="the hash of a change leaves out the PnL",
+        file=TRANSITIONS,
+        old="{t.symbol},{t.r},{t.pnl}",
+        new="{t.symbol},{t.r},",
+        notices=(HardRule.TRANSITION,),
+    ),
     judged(
         name="an open shadow trade holds back no block",
         file=TRANSITIONS,
