@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from kamou.actors.children import make_child, supervise
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.followers import StateFollower, fold_hash
-from kamou.actors.gate import GateActor
+from kamou.actors.gate import GateActor, make_gate_actor
 from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.mailbox_set import Mailboxes, make_mailboxes
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
@@ -131,11 +131,10 @@ class _Composer:
     """The objects that the children share, and the specifications of the children."""
 
     def __init__(self, inputs: SystemInputs, on_cycle: Callable[[int], None]) -> None:
-        self.inputs, self.settings = inputs, inputs.settings
+        self.inputs, self.settings, self.on_cycle = inputs, inputs.settings, on_cycle
         settings, source = inputs.settings, inputs.market
         self.period_ms = settings.cycle.trade_period_ms(source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
-        self.on_cycle = on_cycle
         chosen = settings.strategies
         others = {name: file.factory for name, file in chosen.files.items()}
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters, others)
@@ -216,7 +215,7 @@ class _Composer:
             self._child(boxes.refiner, self._refiner),
             self._child(boxes.veto, self._veto),
             self._child(boxes.feed, self._feed),
-            *self._gate(),
+            *((self._child(boxes.gate, self._gate),) if self.inputs.gate_rules else ()),
         )
         return supervise("core", Restarts.REST_FOR_ONE, children, self.settings.supervision)
 
@@ -325,6 +324,7 @@ class _Composer:
             native_ms=self.inputs.market.step_ms,
             # Before the vetoes of the same bar, which read the open shadow trades.
             delay_ms=settings.cycle.bar_delay_ms // 2,
+            on_closed=self.mailboxes.wake_gate,
             handler_deadline_s=self.deadline_s,
         )
 
@@ -360,18 +360,9 @@ class _Composer:
             keep_detail=self.inputs.keep_detail,
         )
 
-    def _gate(self) -> Iterator[ChildSpec]:
-        if (rules := self.inputs.gate_rules) is not None:
-            make = partial(
-                GateActor,
-                inbox=self.mailboxes.gate,
-                clock=self.inputs.clock,
-                journal=self.journal,
-                governor=self.mailboxes.risk_governor,
-                rules=rules,
-                handler_deadline_s=self.deadline_s,
-            )
-            yield self._child(self.mailboxes.gate, make)
+    def _gate(self) -> GateActor:
+        inputs, rules = self.inputs, self.inputs.gate_rules or GateRules()
+        return make_gate_actor(self.mailboxes, self.journal, inputs.clock, rules, self.deadline_s)
 
     def _feed(self) -> Feed:
         scanners = self.mailboxes.scanners

@@ -7,6 +7,8 @@ import attrs
 from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
+from kamou.actors.mailbox_set import Mailboxes
+from kamou.clock import Clock
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS, day_start_ms
 from kamou.core.record.gate_record import find_strategies, gather_record
@@ -79,3 +81,17 @@ class GateActor(Actor[ShadowRecordGrew]):
             return False
         self._governor.put_nowait(ChangeGate(cause_id=strategy, change=change))
         return True
+
+
+def make_gate_actor(
+    boxes: Mailboxes, journal: Journal, clock: Clock, rules: GateRules, deadline_s: float
+) -> GateActor:
+    """Return a gate's actor between these mailboxes; ``deadline_s`` is that of a handler."""
+    return GateActor(
+        inbox=boxes.gate,
+        clock=clock,
+        journal=journal,
+        governor=boxes.risk_governor,
+        rules=rules,
+        handler_deadline_s=deadline_s,
+    )

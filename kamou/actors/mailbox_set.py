@@ -38,6 +38,10 @@ class Mailboxes:
     gate: Mailbox[ShadowRecordGrew]
     scanners: tuple[Mailbox[BarsClosed], ...]
 
+    def wake_gate(self) -> None:
+        """Tell the gate's actor that shadow trades have closed."""
+        self.gate.put_nowait(ShadowRecordGrew())
+
 
 def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
     """Return empty mailboxes for ``shards`` scanners; ``now_ms`` is their clock."""

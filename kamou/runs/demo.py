@@ -21,6 +21,7 @@ from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
+from kamou.core.record.gate_transitions import GateRules
 from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
@@ -301,6 +302,7 @@ class FastForward:
                     runner=run_inline,
                     gate=AssumedLiveGate(),
                     shadow_book=True,
+                    gate_rules=GateRules(equity=float(settings.equity)),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,

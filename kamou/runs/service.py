@@ -20,6 +20,7 @@ import trio
 from kamou import ids
 from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, SystemClock
+from kamou.core.record.gate_transitions import GateRules
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import find_error_to_show
@@ -243,8 +244,7 @@ class Service:
     def _operator_address(self, operator: OperatorListeners) -> str:
         if operator.tcp_port is None:
             return str(operator.socket_path)
-        host = literal(self.settings.web.operator_host)
-        return f"http://{host}:{operator.tcp_port}/healthz"
+        return f"http://{literal(self.settings.web.operator_host)}:{operator.tcp_port}/healthz"
 
     async def _announce_ready(self, current_run: CurrentRun) -> None:
         """Announce that the run trades once a reconciliation has agreed with the venue.
@@ -270,10 +270,7 @@ class Service:
         opening = partial(
             open_session,
             settings=settings,
-            files=SessionFiles(
-                database=self.data_dir.database,
-                venue=self.data_dir.exchange,
-            ),
+            files=SessionFiles(database=self.data_dir.database, venue=self.data_dir.exchange),
             source=source,
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
@@ -296,6 +293,7 @@ class Service:
                     runner=make_thread_runner(),
                     gate=AssumedLiveGate(),
                     shadow_book=True,
+                    gate_rules=GateRules(equity=float(settings.equity)),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),
                     on_disk_full=partial(current_run.set_disk_full, self.announce),
@@ -307,9 +305,8 @@ class Service:
                 )
             )
             current_run.lag = LoopLag()
-            watchdog = self._make_watchdog(current_run.lag)
             async with trio.open_nursery() as nursery:
-                await nursery.start(watchdog.run)
+                await nursery.start(self._make_watchdog(current_run.lag).run)
                 nursery.start_soon(current_run.lag.run)
                 async with running(tree, on_exit=self.crashes.announce_exit) as supervisor:
                     await current_run.show_tree(tree, supervisor, self.announce)

@@ -30,7 +30,6 @@ from kamou.core.kinds import ExitReason, GateState, RefinerVerdict
 from kamou.core.model import Side
 from kamou.core.record.gate import EarnedGate, Gate
 from kamou.core.record.gate_transitions import GateRules
-from kamou.messages.signals import ShadowRecordGrew
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.settings.config import Settings
 from kamou.simulator.faults import Chaos, FaultName
@@ -120,7 +119,7 @@ class SimulatedGate:
             tree.journal.cast(record.later_event())
         while self.records:
             await trio.sleep(60)
-            tree.mailboxes.gate.put_nowait(ShadowRecordGrew())
+            tree.mailboxes.wake_gate()
 
 
 def make_gate(chaos: Chaos, settings: Settings, start_ms: int, end_ms: int) -> SimulatedGate:
@@ -194,6 +193,7 @@ def _trade(strategy: str, symbol: str, opened_ms: int) -> ShadowTrade:
         planned_risk=RISK,
         half_spread=D(0),
         fee_rate=D(0),
+        target_fee_rate=D(0),
         fee=D(0),
         slippage=D(0),
         opened_at_ms=opened_ms,

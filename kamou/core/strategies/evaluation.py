@@ -95,14 +95,6 @@ class StrategyFailure:
         return f"{'/'.join(self.file.split('/')[-2:])}:{self.line}"
 
 
-def raise_failure(failure: StrategyFailure) -> None:
-    """Raise the error of a strategy that failed, which crashes its scanner.
-
-    A run in which a failed strategy abstains passes another function.
-    """
-    raise failure.error
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedStrategy:
     """A strategy with its declarations, for one length of bars."""
