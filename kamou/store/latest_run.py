@@ -27,6 +27,7 @@ class LatestRun:
     currency: str
     gate: str  # label of the gate; "assumed": every strategy trades at full size
     daily_loss_max: Decimal  # its daily loss limit, as a fraction of the day's opening equity
+    equity: Decimal  # setting of the equity at the start, from which the gate's returns compound
     recorded: bool = False  # the data directory has a replay of recorded data
     ended: bool = False  # the replay has reached its end
 
@@ -51,6 +52,7 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
         currency=str(settings.get("currency", DEFAULT_CURRENCY)),
         gate=run.gate,
         daily_loss_max=Decimal(str(settings.get("risk.daily_loss_max", DAILY_LOSS_MAX))),
+        equity=Decimal(str(settings.get("equity", EQUITY))),
         recorded=_has_event(reader, ReplayStarted),
         ended=_has_event(reader, ReplayEnded),
     )
@@ -64,4 +66,5 @@ def _has_event(reader: sqlite3.Connection, kind: type[Event]) -> bool:
 
 
 DEFAULT_CURRENCY = "USDT"  # if a journal's configuration has no currency
+EQUITY = 10_000  # if a journal's configuration has none
 DAILY_LOSS_MAX = RiskLimits().daily_loss_max  # if a journal's configuration has no limit

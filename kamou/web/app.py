@@ -38,7 +38,7 @@ from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
 from kamou.web.daily_figures import Memo
-from kamou.web.pages import days, front, how_it_works, pricing, results, trade, trades
+from kamou.web.pages import days, front, how_it_works, pricing, results, strategies, trade, trades
 from kamou.web.pages.base import PageRequest, Render, RenderedPage
 from kamou.web.render import Templates, load_templates
 from kamou.web.site import Site
@@ -68,6 +68,8 @@ ROUTES: tuple[PageRoute, ...] = (
     PageRoute(path="/results.json", render=results.render_json),
     PageRoute(path="/trades", render=trades.render, query=trades.PARAMETERS, negotiates=True),
     PageRoute(path="/trades/{trade_id:path}", render=trade.render, negotiates=True),
+    PageRoute(path="/strategies", render=strategies.render, negotiates=True),
+    PageRoute(path="/strategies/{name}", render=strategies.render_one, negotiates=True),
     PageRoute(path="/days", render=days.render, query=days.PARAMETERS),
     PageRoute(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
     PageRoute(path=trades.API_PATH, render=trades.render_json, query=trades.PARAMETERS),
@@ -142,7 +144,7 @@ class PublicSite:
         if scope["query_string"]:
             return None
         path = scope["path"]
-        negotiates = path in self._negotiating or path.startswith("/trades/")
+        negotiates = path in self._negotiating or path.startswith(("/trades/", "/strategies/"))
         as_json = negotiates and _wants_json(scope)
         try:
             head = self._head()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import TypeVar, cast
 
 import attrs
 import numpy as np
@@ -35,6 +36,8 @@ DAYS_SHOWN = 90  # on a page and in /results.json, with the open day; /days has 
 MONTHS_SHOWN = 12  # on the page and in /results.json, with the open month
 INTERVALS_KEPT = 2  # of the newest data and the data before, because a correction may be reversed
 ALL = "all"  # key of the sums over all strategies; no strategy may have this name
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +68,7 @@ class Memo:
         self._key: object = None
         self._daily: Daily | None = None
         self._pieces: dict[str, Markup] = {}
+        self._kept: dict[str, tuple[object, object]] = {}  # by name: (key, value)
         self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
 
     def daily(self, reader: sqlite3.Connection) -> Daily:
@@ -76,6 +80,13 @@ class Memo:
             self._key = key
             self._pieces.clear()
         return self._daily
+
+    def keep(self, name: str, key: object, make: Callable[[], T]) -> T:
+        """Return the cached value of this name; make it again once its key differs."""
+        found = self._kept.get(name)
+        if found is None or found[0] != key:
+            found = self._kept[name] = (key, make())
+        return cast(T, found[1])
 
     def piece(self, name: str, make: Callable[[], Markup]) -> Markup:
         """Return a cached part of a page that depends on the daily figures alone."""

@@ -18,6 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 
 Show = Callable[[float], str]
+E_VALUE_SHOWN = 1_000_000  # a strategy is live from 120 on
 
 
 def money(value: Decimal | float | None, *, signed: bool = False, places: int = 2) -> str:
@@ -42,6 +43,11 @@ def number(value: float | None, *, signed: bool = False, places: int = 2) -> str
         return DASH
     rounded = round(value, places)
     return _sign(f"{abs(rounded):,.{places}f}", rounded, signed=signed)
+
+
+def e_value(value: float) -> str:
+    """Return an e-value with three decimals, or that it is above ``E_VALUE_SHOWN``."""
+    return f"{value:,.3f}" if value <= E_VALUE_SHOWN else f"over {E_VALUE_SHOWN:,}"
 
 
 def exact(value: Decimal | None) -> str:

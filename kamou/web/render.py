@@ -64,6 +64,7 @@ def load_templates(site: Site) -> Templates:
         "money",
         "percent",
         "number",
+        "e_value",
         "exact",
         "exit_of",
         "feature",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 
 import attrs
@@ -49,6 +50,7 @@ class Site:
     public_url: str = ""  # origin, as the operator set it; never taken from a request
     recorded: bool = False  # the demo's market is a replay of recorded data
     ended: bool = False  # the replay has reached the end of its data
+    equity: Decimal = Decimal(10_000)  # setting of the equity at the start
 
     @property
     def banner(self) -> str:
@@ -86,4 +88,5 @@ class Site:
             assumed_live=assumed,
             recorded=run.recorded,
             ended=run.ended,
+            equity=run.equity,
         )

@@ -12,7 +12,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 XML = "application/xml; charset=utf-8"
 DAY = "public, max-age=86400"  # at a fixed address without a digest
 
-PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/strategies", "/trades", "/days", "/how-it-works", "/pricing")
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
 

@@ -23,6 +23,7 @@ from kamou.web.daily_figures import Memo
 from kamou.web.pages.base import PageRequest
 from kamou.web.render import load_templates
 from kamou.web.site import Site
+from tests.core.shadow_cases import closed, closed_shadow, opened, shadow_trade
 from tests.web.published_record import START_MS, write_record
 
 BOUNDED = {
@@ -34,6 +35,9 @@ BOUNDED = {
     "curve_mark": "at most four rows for each of the curve's",
     "curve_width": "one row",
     "open_trade": "one row for each open position",
+    "gate_change": "a few rows for each strategy",
+    "named": "one row for each strategy",
+    "CONSTANT": "one row of values",
 }
 ONCE_A_DAY = (
     # statements of web/daily_figures.py, executed again only after a daily row was written
@@ -112,7 +116,7 @@ def asked(
                 site=site,
                 templates=templates,
                 memo=memo,
-                path={"trade_id": trade_id},
+                path={"trade_id": trade_id, "name": "oi_momentum"},
                 query=query,
                 json=False,
             )
@@ -127,7 +131,20 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     found = {days: folder / f"{days}.sqlite3" for days in (SHORT, LONG)}
     for days, path in found.items():
         write_record(path, days=days, trades_per_day=6, down_days=2, flow_day=4)
+        add_shadow_trades(path, days=days)
     return found
+
+
+def add_shadow_trades(path: Path, *, days: int) -> None:
+    """Add a closed shadow trade a day to a record."""
+    with closing(database.open_writer(path, durable=False)) as connection:
+        trades = [
+            shadow_trade(f"shadow{day}", opened_at_ms=START_MS + day * DAY_MS)
+            for day in range(days)
+        ]
+        JournalWriter(connection, run_number=2).append(
+            [opened(*trades), closed(*map(closed_shadow, trades))]
+        )
 
 
 def new_head(path: Path) -> None:
@@ -175,6 +192,7 @@ def test_a_page_takes_at_most_half_more_steps_after_ten_months_than_after_one(
         trade_id = queries.query_trades(reader, limit=1)[0].trade_id
         pages = asked(reader, memo, trade_id=trade_id)
         memo.daily(reader)
+        pages["/strategies 0"]()  # what is kept until a shadow trade opens or closes
         steps[days] = {}
         for name, page in pages.items():
             seen.clear()

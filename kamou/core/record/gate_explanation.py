@@ -12,7 +12,13 @@ from kamou.core.book.gate_states import TRADING_STATES, StrategyGate
 from kamou.core.record.demotion import measure_deterioration, rolling_mean
 from kamou.core.record.e_values import BLOCK_LAMBDAS, BLOCK_MEAN_MAX, make_blocks
 from kamou.core.record.gate_record import gather_record
-from kamou.core.record.gate_transitions import GateLook, GateRules, hash_trades, look_at
+from kamou.core.record.gate_transitions import (
+    GateLook,
+    GateRecord,
+    GateRules,
+    hash_trades,
+    look_at,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -65,11 +71,17 @@ def explain_strategy(
     book: BookState, strategy: str, now_ms: int, rules: GateRules
 ) -> GateExplanation:
     """Return the arithmetic of a strategy's record as of ``now_ms``."""
-    gate, record = book.gate.find(strategy), gather_record(book, strategy)
+    return explain_record(gather_record(book, strategy), book.gate.find(strategy), now_ms, rules)
+
+
+def explain_record(
+    record: GateRecord, gate: StrategyGate, now_ms: int, rules: GateRules
+) -> GateExplanation:
+    """Return the arithmetic of a record as of ``now_ms``."""
     look = look_at(record, gate, now_ms, rules)
     fresh = [each for each in record.closed if each.opened_at_ms >= gate.from_ms]
     return GateExplanation(
-        strategy=strategy,
+        strategy=record.strategy,
         gate=gate,
         as_of_ms=now_ms,
         until_ms=look.until_ms,

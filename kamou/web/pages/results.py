@@ -12,12 +12,14 @@ from markupsafe import Markup
 from kamou.core.day import DAY_MS
 from kamou.core.record.performance import Estimate
 from kamou.http.responses import HTML, JSON
+from kamou.store import public_queries
 from kamou.store.record_rows import DayRow, MarkKind
 from kamou.web import format as fmt
 from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
 from kamou.web.interruptions import interruptions
 from kamou.web.pages.base import PageRequest, RenderedPage
+from kamou.web.pages.strategies import GateLine, gather_lines
 from kamou.web.results import Results, gather_results
 
 NAMED = 12  # newest events of each kind that have a marker with a title on the curve
@@ -60,6 +62,7 @@ def _html(request: PageRequest) -> RenderedPage:
         description="Equity, returns with their intervals, every strategy, day and halt: the whole"
         f" {results.mode} record, losing days included.",
         results=results,
+        gate_lines=_gate_lines(request),
         rows=tuple(_rows(results)),
         interruptions=interruptions(results),
         drawdown=_drawdown(results),
@@ -77,6 +80,14 @@ def _html(request: PageRequest) -> RenderedPage:
         ended=request.memo.piece("ended", lambda: request.templates.macro("day_rows", ended)),
     )
     return RenderedPage(body=body, media_type=HTML)
+
+
+def _gate_lines(request: PageRequest) -> tuple[GateLine, ...]:
+    """Return the strategies at the gate; none in a record with the assumed gate."""
+    if request.site.assumed_live:
+        return ()
+    with public_queries.open_snapshot(request.reader) as reader:
+        return gather_lines(request, reader)
 
 
 def _bars(request: PageRequest, ended: Sequence[DayRow]) -> Markup:
