@@ -31,7 +31,6 @@ SAME_BY_CONVENTION = {
 USED_LATER = {
     # name: why nothing in kamou/ names it yet
     "BadCredentialsError": "the adapter of a real venue raises it",
-    "shadow_only": "the shadow book opens trades of it",
     "beta": "an indicator for the strategies to come",
     "directional": "an indicator for the strategies to come",
     "efficiency_ratio": "an indicator for the strategies to come",

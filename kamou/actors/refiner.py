@@ -131,7 +131,7 @@ class Refiner(Actor[CandidatesCleared]):
     def _tell_shadow_book(
         self, message: CandidatesCleared, judged: tuple[JudgedCandidate, ...]
     ) -> None:
-        """Send the judged candidates, and those that vetoes stopped for real entries alone."""
+        """Send the judged candidates, and those of ``shadow_only``."""
         if self._shadows is None:
             return
         others = (JudgedCandidate(refined=_skip_verdict(each)) for each in message.shadow_only)

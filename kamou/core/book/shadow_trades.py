@@ -64,7 +64,7 @@ class ShadowTrades:
         return tuple(each for each in self.closed if each.strategy == strategy)
 
     def open_since_ms(self, strategy: str) -> int | None:
-        """Return the opening of the strategy's oldest open trade; None without an open one."""
+        """Return the opening of the strategy's oldest open trade; None: none is open."""
         times = (each.opened_at_ms for each in self.open.values() if each.strategy == strategy)
         return min(times, default=None)
 
