@@ -328,9 +328,8 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
         ConfigurationError: as ``strategies.find_contradictions``.
     """
     cycle, web, demo = settings.cycle, settings.web, settings.demo
-    supervision = settings.supervision
+    supervision, enabled = settings.supervision, settings.strategies.enabled
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0
-    enabled = settings.strategies.enabled
     spans = {"cycle.period_s": cycle.period_s, "cycle.timeframe_s": cycle.timeframe_s}
     spans["demo.bar_s"] = demo.bar_s
     longer_s = {"cycle.candidate_ttl_s": cycle.candidate_ttl_s, "cycle.period_s": cycle.period_s}
@@ -367,10 +366,7 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
             ("strategies.enabled",),
             f"names a strategy twice; name each once, got {', '.join(enabled)}",
         ),
-        *(
-            (False, keys, what)
-            for keys, what in strategies.find_contradictions(settings.strategies)
-        ),
+        *((False, *each) for each in strategies.find_contradictions(settings.strategies)),
         (
             supervision.backoff_cap_ms >= supervision.backoff_base_ms,
             ("supervision.backoff_cap_ms", "supervision.backoff_base_ms"),

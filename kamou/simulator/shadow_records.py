@@ -65,7 +65,7 @@ _ENDS = {
 
 
 @attrs.frozen(kw_only=True)
-class ShadowRecord:
+class ScriptedRecord:
     """One strategy's trades: those of the past, and closes at ``due_ms``."""
 
     strategy: str
@@ -90,7 +90,7 @@ class ShadowRecord:
 class SimulatedGate:
     """The gate of a simulation, with its records; without records it is assumed."""
 
-    records: tuple[ShadowRecord, ...]
+    records: tuple[ScriptedRecord, ...]
     chaos: Chaos
     gate: Gate
     rules: GateRules | None
@@ -143,7 +143,7 @@ def make_gate(chaos: Chaos, settings: Settings, start_ms: int, end_ms: int) -> S
 
 def _make_record(
     draw: Random, strategy: str, fate: RecordFate, start_ms: int, due_ms: int
-) -> ShadowRecord:
+) -> ScriptedRecord:
     """Return the record of a fate; its later trades opened on the day before."""
     today_ms = day_start_ms(start_ms)
     edge = 0.3 if fate is RecordFate.NULL else 0.8
@@ -163,7 +163,7 @@ def _make_record(
         trade = _trade(strategy, f"T{number:02}", today_ms - HOUR_MS)
         opened.append(trade)
         later.append(_close(trade, due_ms, r))
-    return ShadowRecord(
+    return ScriptedRecord(
         strategy=strategy,
         fate=fate,
         opened=tuple(opened),

@@ -18,7 +18,7 @@ from kamou.core.record.gate_record import gather_record
 from kamou.core.record.gate_transitions import GateRules, find_transition, hash_trades
 from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.settings import SETTINGS
-from kamou.simulator.shadow_records import RecordFate, ShadowRecord, make_gate
+from kamou.simulator.shadow_records import RecordFate, ScriptedRecord, make_gate
 from kamou.venue.violations import HardRule
 from tests.exchange.port_fakes import plan_of
 from tests.simulation.stories import NONE, Story, begin
@@ -34,7 +34,7 @@ def _few_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demotion, "RESAMPLED_PATHS", 200)
 
 
-def drawn(fate: RecordFate) -> ShadowRecord:
+def drawn(fate: RecordFate) -> ScriptedRecord:
     """Return a simulated record of this fate, for the strategy of the plans."""
     for seed in range(60):
         chaos = Chaos(
@@ -50,7 +50,7 @@ def drawn(fate: RecordFate) -> ShadowRecord:
     raise AssertionError(fate)
 
 
-def renamed(record: ShadowRecord) -> ShadowRecord:
+def renamed(record: ScriptedRecord) -> ScriptedRecord:
     return attrs.evolve(
         record,
         strategy=NAME,
@@ -65,7 +65,7 @@ class GateStory:
     """A story with an earned gate, and the book of its events."""
 
     story: Story
-    record: ShadowRecord
+    record: ScriptedRecord
     book: PositionBook = attrs.field(factory=PositionBook)
 
     def commit(self, *events: Any) -> None:
