@@ -275,8 +275,7 @@ class Mailbox(Generic[T]):
         else:
             expires_at_ms = getattr(message, "expires_at_ms", None)
             stale = expires_at_ms is not None and expires_at_ms <= self._now_ms()
-        if stale:
-            self._expired += 1
+        self._expired += stale
         return stale
 
     def redeliver(self, message: T) -> None:
