@@ -86,7 +86,10 @@ class GateActor(Actor[ShadowRecordGrew]):
 def make_gate_actor(
     boxes: Mailboxes, journal: Journal, clock: Clock, rules: GateRules, deadline_s: float
 ) -> GateActor:
-    """Return a gate's actor between these mailboxes; ``deadline_s`` is that of a handler."""
+    """Return a gate's actor between these mailboxes.
+
+    ``deadline_s`` is the time limit of a handler.
+    """
     return GateActor(
         inbox=boxes.gate,
         clock=clock,

@@ -284,8 +284,8 @@ class Mailbox(Generic[T]):
         After ``REDELIVERIES_MAX`` redeliveries it is dropped and counted as a dead letter.
         """
         delivery = self._in_hand
-        current = None if delivery is None else delivery.message
-        assert delivery is not None and current is message, f"{message!r} is not {current!r}"
+        assert delivery is not None, message
+        assert delivery.message is message, f"{message!r} is not {delivery.message!r}"
         self._in_hand = None
         if delivery.count <= REDELIVERIES_MAX:
             self._priority.appendleft(delivery)

@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from kamou.core import words as spell
 from kamou.core.codes import CAUSES, Deny, StateReason
+from kamou.core.feature_names import FEATURE_NAMES
 from kamou.core.kinds import ExitReason
 from kamou.core.words import PRICE_DIGITS
 
@@ -130,7 +131,7 @@ def duration(span_ms: int | None) -> str:
 
 def feature_name(name: str) -> str:
     """Return the name of a strategy's feature as on the pages."""
-    return spell.FEATURE_NAMES.get(name, words(name))
+    return FEATURE_NAMES.get(name, words(name))
 
 
 def counted(n: int, noun: str) -> str:

@@ -19,7 +19,7 @@ from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
-from kamou.core.words import FEATURE_NAMES
+from kamou.core.feature_names import FEATURE_NAMES
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt

@@ -18,7 +18,7 @@ READ_REGIMES = frozenset({"regime", "velocity"})
 """Names of the vetoes that read regimes or their figures."""
 
 ALWAYS_ASKED = ("shadow_open",)
-"""Names of the vetoes that no setting turns off: one shadow trade for each candidate depends on it."""
+"""Names of vetoes that no setting turns off: each candidate has one shadow trade through them."""
 
 VETO_BASE_MODULE = "base"  # types of this package, not a veto
 

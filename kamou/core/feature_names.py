@@ -1,0 +1,41 @@
+"""Names in words of the figures of strategies, for people."""
+
+from __future__ import annotations
+
+FEATURE_NAMES = {
+    "z": "z-score of the price",
+    "rsi": "RSI",
+    "efficiency": "efficiency ratio",
+    "adx": "ADX",
+    "variance_ratio": "variance ratio",
+    "half_life": "half-life in bars",
+    "atr": "ATR",
+    "momentum": "momentum",
+    "oi_z": "z-score of open interest",
+    "volatility": "volatility",
+    "apr": "funding per year in %",
+    "funding_z": "z-score of funding",
+    "funding_age_h": "hours since the last settlement",
+    "settlements": "settlements",
+    "oi_change": "change of open interest",
+    "ofi": "order-flow imbalance",
+    "ofi_z": "z-score of order flow",
+    "trade_imbalance": "trade imbalance",
+    "trade_z": "z-score of the trade imbalance",
+    "spread_bps": "spread in bps",
+    "spread_median_bps": "median spread in bps",
+    "flow_windows": "windows of order flow",
+    "flow_age_min": "minutes since the last window",
+    "macro_z": "z-score of the expected move",
+    "beta_btc": "beta to Bitcoin",
+    "beta_eth": "beta to Ether without Bitcoin",
+    "btc_z": "z-score of Bitcoin's move",
+    "eth_z": "z-score of Ether's move without Bitcoin",
+    "breadth_z": "z-score of the market's breadth",
+    "ratio_z": "z-score of the long/short ratio",
+    "log_ratio": "log of the long/short ratio",
+    "ratio_spread": "log of the ratio to that of top traders",
+    "ratio_age_h": "hours since the last ratio",
+    "ratio_hours": "hours with a ratio",
+}
+"""Name in words of each figure of a strategy."""
