@@ -15,6 +15,7 @@ from kamou.clock import SystemClock
 from kamou.core.book.events import Event, FillRecorded, IntentRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import HOUR_MS
+from kamou.core.kinds import MarketEdges
 from kamou.core.model import OrderType
 from kamou.core.risk.limits import VETOES_OF_BACKTESTS, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
@@ -53,7 +54,7 @@ def settings(data_dir: Path, **changes: Any) -> Settings:
     return attrs.evolve(
         Settings(
             data_dir=data_dir,
-            demo=DemoSettings(seed=7, symbols=8, days=2, warmup_days=1),
+            demo=DemoSettings(seed=7, symbols=8, days=2, warmup_days=1, edges=MarketEdges.NONE),
             strategies=StrategySettings(
                 enabled=("mean_reversion",),
                 parameters={"mean_reversion": EAGER},

@@ -20,12 +20,13 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
 NOT_MEASURING = {
     "all",
+    "edges",
     "hand_over",
     "make_data",
     "peer_engines",
     "quantiles",
     "real_time",
-}  # the runner and the modules that benchmarks import
+}  # the runner, the modules that benchmarks import, and a table of the gate's decisions
 
 
 def loaded(name: str) -> ModuleType:

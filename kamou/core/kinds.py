@@ -85,6 +85,13 @@ class RunMode(StrEnum):
     BACKTEST = "backtest"  # recorded market data, a simulated clock and simulated money
 
 
+class MarketEdges(StrEnum):
+    """The planted edges of a demo's generated market."""
+
+    BY_SEED = "by_seed"  # those of the truth table, ``venue/market/edges.py``
+    NONE = "none"
+
+
 class RunEnd(StrEnum):
     """The way in which a run ended."""
 

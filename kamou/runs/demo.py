@@ -21,6 +21,7 @@ from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import MarketEdges
 from kamou.core.record.gate_transitions import GateRules
 from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
@@ -37,12 +38,15 @@ from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
 from kamou.store import database, queries
+from kamou.venue.market.edges import Edge, planted_edges
+from kamou.venue.market.generated_day import PathSettings
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.store import VenueStore
 
 REPLAY, GENERATED = "replay", "generated"
 MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # settings of a generated market
+EDGES_KEY = "edges"  # of the planted edges' names; absent: the market has none
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +71,8 @@ class MarketBinding:
         """Return the demo's settings with the parameters of this generated market.
 
         Args:
-            given: the current settings, which supply each value that the binding lacks.
+            given: the current settings, which supply each value that the binding lacks, except
+                ``edges``: without edges in the binding the market has none.
 
         Returns:
             The settings; those of ``given`` unchanged if the binding is of a replay.
@@ -79,7 +84,8 @@ class MarketBinding:
         known: dict[str, Any] = {
             key: int(pairs[key]) for key in MARKET_KEYS if pairs.get(key, "").isdecimal()
         }
-        return attrs.evolve(given, **known)
+        edges = MarketEdges.BY_SEED if EDGES_KEY in pairs else MarketEdges.NONE
+        return attrs.evolve(given, edges=edges, **known)
 
 
 def resolve_binding(
@@ -122,6 +128,8 @@ def resolve_binding(
             f"{GENERATED}:v{GENERATOR_VERSION},seed={demo.seed},symbols={demo.symbols},"
             f"bar_s={demo.bar_s},warmup_days={demo.warmup_days}"
         )
+        if edges := find_edges(demo):
+            market += f",{EDGES_KEY}={'+'.join(edges)}"
     venue = VenueStore(data_dir.exchange)
     try:
         known = load_binding(venue)
@@ -213,7 +221,13 @@ def open_source(
         origin_ms=binding.genesis_ms - demo.warmup_days * DAY_MS,
         symbols=demo.symbols,
         step_ms=demo.bar_s * 1000,
+        paths=PathSettings(edges=find_edges(demo)),
     )
+
+
+def find_edges(demo: DemoSettings) -> tuple[Edge, ...]:
+    """Return the planted edges of the generated market of these settings."""
+    return planted_edges(demo.seed) if demo.edges is MarketEdges.BY_SEED else ()
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from typing import TypeVar, get_type_hints
 import attrs
 
 from kamou.core.indicators.regime_terms import RegimeTerms
-from kamou.core.kinds import RunMode
+from kamou.core.kinds import MarketEdges, RunMode
 from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
 from kamou.errors import ConfigurationError
@@ -76,6 +76,7 @@ class DemoSettings:
     days: int = 120  # of simulated trading before the start of a new demo
     warmup_days: int = 35  # of market history before the first trading day
     bar_s: int = 300
+    edges: MarketEdges = MarketEdges.BY_SEED  # planted ones, see ``venue/market/edges.py``
     scripted_refiner: bool = True
 
 

@@ -7,7 +7,7 @@ compares its keys with the fields of ``Settings``. A description completes "This
 
 from __future__ import annotations
 
-from kamou.core.kinds import RunMode
+from kamou.core.kinds import MarketEdges, RunMode
 from kamou.settings.refiner_table import REFINER_ROWS
 from kamou.settings.setting import Setting
 from kamou.settings.strategies import ParameterTypes, strategy_parameter_classes
@@ -216,6 +216,9 @@ _MACHINE = (
     _S("demo.warmup_days", "days",
        "length of the generated market history before the first trading day", 0, 365),
     _S("demo.bar_s", "s", "length of the generated market's bars", 60, 3_600),
+    _S("demo.edges", "",
+       "planted edges of the generated market: by_seed plants those that the seed has in the table "
+       "of docs/gate.md, none plants none", choices=tuple(MarketEdges)),
     _S("demo.scripted_refiner", "",
        "switch for a script in place of a language model in a demo on the generated market: it "
        "only advises, with a small planted skill, and only while refiner.mode is off"),

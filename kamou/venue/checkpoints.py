@@ -22,13 +22,13 @@ import numpy as np
 
 from kamou.data_directory.folder import MEMORY
 from kamou.messages.codec import decode, encode
-from kamou.venue.market import generated_day, universe
+from kamou.venue.market import edges, generated_day, planting, universe
 from kamou.venue.market.generated_day import MarketState
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.store import StateRow, VenueStore
 
-MADE_BY = (generated_day, universe)
+MADE_BY = (generated_day, edges, planting, universe)
 """Modules whose code makes a state. A state made by other code is not used."""
 
 CHECKPOINT_TIMEOUT_S = 1.0  # of a read; generating the days again takes about as long

@@ -17,6 +17,7 @@ from kamou.clock import SimulatedClock
 from kamou.core import strategies
 from kamou.core.book.events import RunStopped, StateChanged
 from kamou.core.day import MINUTE_MS
+from kamou.core.kinds import MarketEdges
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import (
@@ -31,6 +32,8 @@ from kamou.runs import demo, service
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
 from kamou.store import database
+from kamou.venue.market.edges import Edge
+from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.store import VenueStore
 from tests.small_demo import (
     NOW_MS,
@@ -84,6 +87,39 @@ def test_a_data_directory_of_another_market_is_an_error_and_keeps_its_market(
         assert said in words
     known = demo.resolve_binding(of, data_dir, now_ms=0, fast_forward=False, replay=None)
     assert known == begun, "the market of the first run stays"
+
+
+def test_a_data_directory_is_bound_to_the_planted_edges_of_its_market(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    planted = attrs.evolve(of, demo=attrs.evolve(of.demo, edges=MarketEdges.BY_SEED))
+    data_dir = create_data_directory(tmp_path)
+    begun = demo.resolve_binding(planted, data_dir, now_ms=NOW_MS, fast_forward=True, replay=None)
+    demo.store_binding(data_dir, begun)
+    assert begun.market.endswith(",edges=mean_reversion"), "seed 7 has the edges of seed 1"
+    words = error_text(ConfigurationError, of)
+    assert "edges=mean_reversion" in words
+    # Commands that read the directory take its own market, whatever is set now.
+    assert begun.demo(of.demo) == planted.demo
+    source = demo.open_source(planted, begun, replay=None, now_ms=NOW_MS)
+    assert isinstance(source, GeneratedMarket)
+    assert source.paths.edges == (Edge.MEAN_REVERSION,)
+
+
+def test_a_seed_without_edges_and_no_edges_are_the_same_market(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    bindings = [
+        demo.resolve_binding(
+            attrs.evolve(of, demo=attrs.evolve(of.demo, seed=4, edges=edges)),
+            create_data_directory(tmp_path / edges),
+            now_ms=NOW_MS,
+            fast_forward=True,
+            replay=None,
+        )
+        for edges in MarketEdges
+    ]
+    assert bindings[0] == bindings[1]
+    assert "edges" not in bindings[0].market
+    assert all(begun.demo(of.demo).edges is MarketEdges.NONE for begun in bindings)
 
 
 def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(

@@ -13,6 +13,7 @@ import trio
 
 from kamou.core.book.events import DayOpened
 from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.kinds import MarketEdges
 from kamou.data_directory.folder import DataDirectory
 from kamou.exchange import embedded
 from kamou.exchange.base import Capabilities
@@ -21,6 +22,7 @@ from kamou.venue.market.generator import GeneratedMarket
 from tests.runs.venue_ledger import DAY, Ledger, day_name
 from tests.small_demo import NOW_MS, journal, of_kind, serving, settings
 
+NO_EDGES = DemoSettings(seed=2, symbols=20, days=2, warmup_days=1, edges=MarketEdges.NONE)
 STOPPED_MS = NOW_MS + 6 * HOUR_MS + 5 * MINUTE_MS  # at 18:05
 LATER_MS = STOPPED_MS + 36 * HOUR_MS
 MIDNIGHT_MS = LATER_MS - LATER_MS % DAY
@@ -28,7 +30,7 @@ MIDNIGHT_MS = LATER_MS - LATER_MS % DAY
 
 async def record_days(data_dir: Path) -> tuple[Settings, dict[str, Any]]:
     """Trade two days, stop at 18:05, start 36 h later; return settings and results."""
-    of = settings(data_dir, demo=DemoSettings(seed=2, symbols=20, days=2, warmup_days=1))
+    of = settings(data_dir, demo=NO_EDGES)
     async with serving(of, now_ms=STOPPED_MS) as demo:
         await demo.ready()
     async with serving(of, now_ms=LATER_MS) as demo:

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints
+from kamou.venue.market.edges import Edge, PlantedState
 from kamou.venue.market.universe import Universe
 
 HOURS = 24
@@ -56,9 +57,9 @@ class PathSettings:
     release_hours: int = 3
     release_probability: float = 0.5
     compensation: float = 0.5  # share of a stretch's predictable part that releases take back
-    # Prices are pulled towards the first price, so that the tick size stays right for years.
-    pull_half_life_days: float = 180.0
+    pull_half_life_days: float = 180.0  # to the first price, so that ticks stay right for years
     price_bound: float = 4.0  # log units around the first price
+    edges: tuple[Edge, ...] = ()  # planted ones
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -77,6 +78,7 @@ class MarketState:
     log_ratio: Floats  # of long to short accounts
     premium: Floats  # of the perpetual, a fraction of its price
     premium_sum: Floats  # since the last settlement
+    planted: PlantedState | None = None  # None: the market has no edges
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -132,11 +134,10 @@ def run_day(
     """Return the state at the next midnight and the day's moves.
 
     ``day`` counts from the market's origin. ``bars`` is the number of bars of a day, a multiple of
-    24. ``state`` is the state at the day's 00:00 UTC.
+    24. ``state`` is that at the day's 00:00 UTC. The state's planted part is not changed.
     """
     rng = day_rng(seed, day, MOVES)
-    per_hour = bars // HOURS
-    symbols = len(universe.log_price)
+    per_hour, symbols = bars // HOURS, len(universe.log_price)
     log_vol, market = _volatilities(settings, rng, state, symbols)
     season = 1.0 + settings.season * np.sin(2 * np.pi * (np.arange(HOURS) - 8) / HOURS)
     own = universe.volatility / np.sqrt(bars) * np.exp(log_vol - settings.own_vol_log_sd**2)

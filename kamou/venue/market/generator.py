@@ -5,7 +5,7 @@ and follows the hour of the day, and jumps of one symbol and of the market. Each
 of walking, ranging and trending that end at random, often with a release of a few hours: the price
 leaves a range, or returns part of a trend. The expected size of a release is the share
 ``PathSettings.compensation`` of the regime's predictable part. No part of the market is made to let
-a strategy gain.
+a strategy gain, unless the market has planted edges (``edges.py``, ``planting.py``).
 
 Any time from the origin on can be read. The states of some midnights are stored
 (``market_states``); the days after them are generated again in 10 to 90 ms of CPU each. At most
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import attrs
 import numpy as np
 
 from kamou.clock import floor_ms
@@ -55,6 +56,7 @@ from kamou.venue.market.generated_day import (
 )
 from kamou.venue.market.generated_flow import FlowSettings, make_flow_windows
 from kamou.venue.market.market_states import MarketStates, StateKeeper
+from kamou.venue.market.planting import plant, prepare
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01, later than any run
@@ -101,10 +103,9 @@ class GeneratedMarket:
         self.universe = make_universe(seed, symbols, self.universe_settings)
         self.instruments = self.universe.instruments
         self.symbols = self.universe.symbols
-        self.paths = paths or PathSettings()
         self.flow_settings = FlowSettings()  # others may be set before the first read of flow
         self.bars_per_day = DAY_MS // step_ms
-        self.first_state = first_state(self.universe)
+        self.paths, self.first_state = prepare(paths or PathSettings(), first_state(self.universe))
         self.states = MarketStates(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
         self._days: OrderedDict[int, DayBars] = OrderedDict()
@@ -245,6 +246,9 @@ class GeneratedMarket:
     def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
         """Store and return the state at the next midnight; return the day's moves too."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
+        if state.planted is not None:
+            planted, moves = plant(self.paths.edges, self.seed, day, state.planted, moves)
+            after = attrs.evolve(after, planted=planted)
         self.states.put(day + 1, after)
         return after, moves
 

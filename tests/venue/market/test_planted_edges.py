@@ -1,0 +1,295 @@
+"""The market with planted edges: causal, repeatable, and judged by scalar arithmetic."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kamou.core.arrays import Floats
+from kamou.core.day import DAY_MS
+from kamou.messages.codec import decode, encode
+from kamou.venue.market.edges import EDGES_BY_SEED, Edge, PlantedState, planted_edges
+from kamou.venue.market.generated_day import MarketState, Moves, PathSettings
+from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.market.planting import plant, without_trends
+
+ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
+SEEDS = range(1, 7)
+SYMBOLS = 7
+EACH = [(edge,) for edge in Edge]
+
+
+def market(edges: tuple[Edge, ...], **options: Any) -> GeneratedMarket:
+    paths = attrs.evolve(options.pop("paths", PathSettings()), edges=edges)
+    given_ = {"seed": 5, "origin_ms": ORIGIN_MS, "symbols": SYMBOLS, "step_ms": 900_000} | options
+    return GeneratedMarket(paths=paths, **given_)
+
+
+# --- the truth table -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edge", Edge)
+def test_seeds_1_to_6_have_each_edge_at_least_once_and_lack_it_at_least_twice(edge: Edge) -> None:
+    planted = [edge in planted_edges(seed) for seed in SEEDS]
+    assert planted.count(True) >= 1
+    assert planted.count(False) >= 2
+
+
+@given(seed=st.integers(0, 2**63 - 1))
+def test_the_truth_table_repeats_for_every_seed(seed: int) -> None:
+    assert planted_edges(seed) == planted_edges(seed + len(EDGES_BY_SEED))
+
+
+# --- repeatable and causal -------------------------------------------------------------------
+
+
+@settings(max_examples=10)
+@given(days=st.lists(st.integers(0, 6), min_size=1, max_size=5), edges=st.sampled_from(EACH))
+def test_a_planted_day_does_not_depend_on_the_days_that_were_read_before(
+    days: list[int], edges: tuple[Edge, ...]
+) -> None:
+    walked, fresh = market(edges), market(edges)
+    for day in days:
+        walked.day(day)
+    for name in ("open", "high", "low", "close", "volume"):
+        assert np.array_equal(getattr(walked.day(3), name), getattr(fresh.day(3), name))
+
+
+def test_a_market_without_edges_has_no_planted_state() -> None:
+    plain = market(())
+    assert plain.first_state.planted is None
+    assert plain.states.nearest(0)[1].planted is None
+    assert plain.paths == PathSettings()
+
+
+@pytest.mark.parametrize("edges", EACH)
+def test_a_planted_state_is_stored_without_loss(edges: tuple[Edge, ...]) -> None:
+    of = market(edges)
+    of.run_to(ORIGIN_MS + 3 * DAY_MS, lambda: False)
+    day, state = of.states.nearest(3)
+    assert day == 3
+    assert encode(decode(MarketState, encode(state))) == encode(state)
+    assert state.planted is not None
+    held = [*attrs.astuple(state.planted)]
+    arrays = [x for each in held for x in (each if isinstance(each, tuple) else (each,))]
+    assert len(arrays) == 17
+    assert all(each.base is None for each in arrays), "a view would keep its whole day"
+
+
+@settings(max_examples=20)
+@given(bar=st.integers(1, 95), edges=st.sampled_from(EACH), seed=st.integers(0, 99))
+def test_planted_prices_do_not_depend_on_later_moves(
+    bar: int, edges: tuple[Edge, ...], seed: int
+) -> None:
+    moves, start = make_moves(seed)
+    later = moves.log_close.copy()
+    later[bar:] += 0.1
+    _, one = plant(edges, seed, 0, start, moves)
+    _, other = plant(edges, seed, 0, start, attrs.evolve(moves, log_close=later))
+    assert np.array_equal(one.log_close[:bar], other.log_close[:bar])
+    assert not np.array_equal(one.log_close[bar:], other.log_close[bar:])
+
+
+@pytest.mark.parametrize("edges", EACH)
+def test_funding_and_ratios_of_a_planted_market_are_independent_of_its_prices(
+    edges: tuple[Edge, ...],
+) -> None:
+    wild = PathSettings(jumps_per_day=5.0, own_vol_log_sd=0.9)
+    calm, shaken = market(edges), market(edges, paths=wild)
+    assert not np.array_equal(calm.day(1).close, shaken.day(1).close)
+    until = ORIGIN_MS + 20 * DAY_MS
+    for name in ("funding_rates", "long_short_ratios"):
+        left, right = (getattr(each, name)(ORIGIN_MS, until) for each in (calm, shaken))
+        assert np.array_equal(left.values, right.values)
+        assert len(np.unique(left.values)) > 20, "most rates are pinned inside the clamp"
+
+
+def test_markets_with_different_edges_have_the_same_funding() -> None:
+    until = ORIGIN_MS + 20 * DAY_MS
+    found = [market(edges).funding_rates(ORIGIN_MS, until).values for edges in EACH]
+    assert all(np.array_equal(found[0], each) for each in found)
+
+
+def test_a_planted_market_of_any_step_has_its_bars() -> None:
+    for minutes in (1, 2, 5, 10, 12, 15, 20, 30, 60):
+        of = market(tuple(Edge), symbols=2, step_ms=minutes * 60_000)
+        bars = of.day(0)
+        assert len(bars.close) == 24 * 60 // minutes
+        assert np.all(np.isfinite(bars.close)), minutes
+
+
+def test_the_trends_of_a_planted_market_have_no_drift_of_their_own() -> None:
+    of = market((Edge.FUNDING_FADE,))
+    assert of.paths.trend_drift == (0.0, 0.0)
+
+
+# --- the drifts, by scalar arithmetic --------------------------------------------------------
+
+
+def make_moves(seed: int) -> tuple[Moves, PlantedState]:
+    """Return a day of random moves with bars of 15 minutes, and a first state."""
+    rng = np.random.default_rng(seed)
+    log_open = rng.normal(0.0, 2.0, SYMBOLS)
+    deviation = 0.004 * np.exp(0.3 * rng.standard_normal((24, SYMBOLS)))
+    shock = rng.standard_normal((96, SYMBOLS)) * np.repeat(deviation, 4, axis=0)
+    moves = Moves(
+        log_open=log_open,
+        log_close=log_open + np.cumsum(shock, axis=0),
+        variance=deviation**2,
+        open_interest=np.ones((24, SYMBOLS)),
+        ratio=np.ones((24, SYMBOLS)),
+        funding=np.zeros((3, SYMBOLS)),
+    )
+    return moves, PlantedState.at_start(log_open)
+
+
+class OneSymbol:
+    """The planted price of one symbol by its definition, in floats."""
+
+    def __init__(self, price: float) -> None:
+        self.price = self.mean = price
+        self.offset = self.variance = self.speed = self.path = self.day = self.week = 0.0
+        self.pull = self.push = self.fade = 0
+        self.pull_left = self.push_left = self.fade_left = 0.0
+
+    def look(self, unplanted: float, drift: float) -> None:
+        """Move on by 15 minutes."""
+        self.offset = min(2.0, max(-2.0, self.offset + drift))
+        price = unplanted + self.offset
+        moved, away = price - self.price, price - self.mean
+        share = 1 - math.exp(-0.25 / 12.5)
+        self.variance = (1 - share) * (self.variance + share * away**2)
+        self.mean += share * away
+        for name, hours, seen in (
+            ("speed", 1.25, moved),
+            ("path", 1.25, abs(moved)),
+            ("day", 24, moved),
+            ("week", 168, moved),
+        ):
+            old = getattr(self, name)
+            setattr(self, name, old + (1 - math.exp(-0.25 / hours)) * (seen - old))
+        self.price = price
+
+    def update_pull(self) -> None:
+        self.pull_left -= 0.25
+        away = self.price - self.mean
+        if self.pull_left <= 0 or self.pull * away >= 0:
+            self.pull = 0
+        if not self.pull and abs(away) > 1.2 * math.sqrt(self.variance):
+            self.pull, self.pull_left = (-1 if away > 0 else 1), 8.0
+
+    def update_push(self, rank: float, hours: float) -> None:
+        self.push_left -= 0.25
+        if self.push_left <= 0:
+            self.push = 0
+        momentum = self.day * math.sqrt(24) + self.week * math.sqrt(168)
+        if abs(rank) > 0.8 and rank * momentum > 0 and abs(self.speed) > 0.5 * self.path:
+            self.push, self.push_left = (1 if rank > 0 else -1), hours
+
+    def update_fade(self, rate: float | None) -> None:
+        self.fade_left -= 1
+        if self.fade_left <= 0:
+            self.fade = 0
+        if rate is not None and abs(rate) > 0.00018:
+            self.fade, self.fade_left = (-1 if rate > 0 else 1), 20.0
+
+
+def rank_of(at: int, each: list[float]) -> float:
+    return 2 * sum(other < each[at] for other in each) / (len(each) - 1) - 1
+
+
+def plant_by_definition(
+    edges: tuple[Edge, ...], days: list[Moves], funding: list[Floats], ones: list[OneSymbol]
+) -> Floats:
+    """Return the planted log closes of consecutive days, given the settled rates."""
+    strengths = (
+        0.2 * (Edge.FUNDING_FADE in edges),
+        0.9 * (Edge.MEAN_REVERSION in edges),
+        0.3 if Edge.OI_MOMENTUM in edges else 0.8 * (Edge.MEAN_REVERSION in edges),
+    )
+    closes = []
+    for moves, rates in zip(days, funding, strict=True):
+        for bar in range(96):
+            hour, quarter = divmod(bar, 4)
+            # The variance of Moves is that of one bar, here of 15 minutes.
+            unit = [math.sqrt(v) for v in moves.variance[hour]]
+            for at, one in enumerate(ones):
+                if quarter == 0:
+                    one.offset *= 0.5 ** (1 / 192)
+                sides = (one.fade, one.pull, one.push)
+                drift = sum(s * side for s, side in zip(strengths, sides, strict=True))
+                one.look(float(moves.log_close[bar, at]), drift * unit[at])
+            scaled = [
+                (o.day * math.sqrt(24) + o.week * math.sqrt(168)) / u
+                for o, u in zip(ones, unit, strict=True)
+            ]
+            for at, one in enumerate(ones):
+                one.update_pull()
+                one.update_push(rank_of(at, scaled), 8.0 if Edge.OI_MOMENTUM in edges else 2.0)
+                if quarter == 3:
+                    settled = (hour + 1) % 8 == 0
+                    one.update_fade(float(rates[hour // 8, at]) if settled else None)
+            closes.append([one.price for one in ones])
+    return np.array(closes)
+
+
+@pytest.mark.parametrize("edges", [*EACH, tuple(Edge)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_planted_prices_are_those_of_the_definition_in_scalar_arithmetic(
+    edges: tuple[Edge, ...], seed: int
+) -> None:
+    first, state = make_moves(seed)
+    # Beginning at the bound of what is extreme, so that rates above and below occur.
+    state = attrs.evolve(state, premium=np.linspace(-0.003, 0.003, SYMBOLS))
+    ones = [OneSymbol(float(price)) for price in state.trail.price]
+    days: list[Moves] = []
+    funding: list[Floats] = []
+    found: list[Floats] = []
+    opens = first.log_open
+    for day in range(4):
+        drawn, _ = make_moves(100 * seed + day)
+        shift = opens - drawn.log_open
+        moves = attrs.evolve(
+            drawn, log_open=drawn.log_open + shift, log_close=drawn.log_close + shift
+        )
+        opens = moves.log_close[-1]
+        days.append(moves)
+        opened = moves.log_open + state.offset
+        state, planted = plant(edges, seed, day, state, moves)
+        assert np.array_equal(planted.log_open, opened)
+        funding.append(planted.funding)
+        found.append(planted.log_close)
+    expected = plant_by_definition(edges, days, funding, ones)
+    assert np.allclose(np.concatenate(found), expected, rtol=0, atol=1e-10)
+    unplanted = np.concatenate([each.log_close for each in days])
+    assert np.abs(np.concatenate(found) - unplanted).max() > 0.005, "a drift has moved prices"
+
+
+def test_extreme_rates_and_nothing_else_are_followed_by_a_drift_against_them() -> None:
+    planted = market((Edge.FUNDING_FADE,), symbols=40)
+    plain = market((), symbols=40, paths=without_trends(PathSettings()))
+    until = ORIGIN_MS + 20 * DAY_MS
+    rates = planted.funding_rates(ORIGIN_MS, until).values  # one every 32 bars
+    offset = np.concatenate(
+        [planted._moves_of(d).log_close - plain._moves_of(d).log_close for d in range(20)]
+    )
+    extreme = np.abs(rates) > 0.00018
+    never = ~extreme.any(axis=0)
+    assert 0 < never.sum() < 40
+    assert np.abs(offset[:, never]).max() < 1e-12
+    judged = 0
+    for settlement, column in zip(*np.nonzero(extreme[:-3]), strict=True):
+        near = rates[settlement : settlement + 3, column]
+        if (np.sign(near[np.abs(near) > 0.00018]) != np.sign(near[0])).any():
+            continue
+        at = 32 * (settlement + 1) - 1  # the last bar before the settlement
+        moved = offset[at + 80, column] - offset[at, column]
+        assert -np.sign(near[0]) * moved > 0.01
+        judged += 1
+    assert judged > 10
