@@ -17,9 +17,11 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.day import HOUR_MS
 from kamou.core.kinds import MarketEdges
 from kamou.core.model import OrderType
+from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import VETOES_OF_BACKTESTS, VetoLimits
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.data_directory.folder import DataDirectory, RunRecord
+from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.service import Service
 from kamou.settings.config import DemoSettings, Resolved, Settings, WebSettings
 from kamou.settings.strategies import StrategySettings
@@ -122,8 +124,12 @@ async def serving(
     fast_forward: bool = True,
     replay: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    gate: Gate | None = None,
 ) -> AsyncIterator[Demo]:
-    """Run a service during the test; at the end stop it as SIGTERM does."""
+    """Run a service during the test; at the end stop it as SIGTERM does.
+
+    Two days earn no size, so the gate is the assumed one unless the test gives another.
+    """
     said: list[str] = []
     listening = trio.Event()
 
@@ -139,6 +145,7 @@ async def serving(
         progress=progress,
         announce=announce,
         clock=SetClock(now_ms),
+        gate=gate or AssumedLiveGate(),
     )
     with trio.fail_after(WITHIN_S):
         async with trio.open_nursery() as nursery:

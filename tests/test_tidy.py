@@ -209,9 +209,8 @@ def test_only_the_listed_modules_use_the_assumed_live_gate() -> None:
         for path, text in texts(frozenset({".py"})).items()
         if re.search(r"\bAssumedLiveGate\b", text) and path.startswith("kamou/")
     }
-    # A backtest always composes it; demo mode does until the real gate exists.
-    composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
-    composers |= {"kamou/simulator/shadow_records.py"}  # a simulation has no real venue
+    # A backtest and a simulation have no real venue, and no shadow record that could earn a size.
+    composers = {"kamou/runs/backtest.py", "kamou/simulator/shadow_records.py"}
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
         "kamou/runs/assumed_live.py"
     }

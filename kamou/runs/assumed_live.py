@@ -1,7 +1,7 @@
 """The assumed-live gate, which counts every strategy as live.
 
-The journal and the pages show its label. ``backtest`` uses this gate, and so does demo mode until
-there is a real gate. Paper and live modes never use it.
+The journal and the pages show its label. Only backtests and simulations use this gate. An import
+contract keeps it out of runs, whose strategies earn their size.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
 from kamou.core.kinds import MarketEdges
+from kamou.core.record.gate import Gate
 from kamou.core.record.gate_transitions import GateRules
 from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
-from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
 from kamou.runs.scripted_refiner import plan_script
@@ -244,6 +244,7 @@ class FastForward:
     source: MarketSource
     start_ms: int
     until_ms: int
+    gate: Gate
     progress: Progress
     announce: Callable[[ChildExit], None]  # ``on_exit`` of ``running.running``
     on_strategy_failed: Callable[[StrategyFailure], None]
@@ -297,7 +298,7 @@ class FastForward:
             ),
             source=self.source,
             clock=clock.now_ms,
-            gate=AssumedLiveGate.label,
+            gate=self.gate.label,
             is_stopping=self.stop.is_set,
         ) as session:
             if self.recorded:
@@ -314,7 +315,7 @@ class FastForward:
                     writer=session.writer,
                     reader=session.reader,
                     runner=run_inline,
-                    gate=AssumedLiveGate(),
+                    gate=self.gate,
                     shadow_book=True,
                     gate_rules=GateRules(equity=float(settings.equity)),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),

@@ -17,6 +17,7 @@ import trio
 from kamou.clock import Clock
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort
 from kamou.core.day import DAY_MS
+from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.operator.phases import RunPhase
@@ -57,6 +58,7 @@ class History:
     replay: bool
     began_ms: int  # real time at which the run began
     clock: Clock
+    gate: Gate
     progress: Progress
     announce: Callable[[str], None]
     crashes: CrashLines
@@ -117,6 +119,7 @@ class History:
             source=self.source,
             start_ms=start_ms,
             until_ms=until_ms,
+            gate=self.gate,
             progress=self.progress,
             announce=self.crashes.announce_exit,
             on_strategy_failed=self.failures.record,

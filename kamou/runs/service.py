@@ -20,6 +20,7 @@ import trio
 from kamou import ids
 from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, SystemClock
+from kamou.core.record.gate import EarnedGate, Gate
 from kamou.core.record.gate_transitions import GateRules
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
@@ -30,7 +31,6 @@ from kamou.operator.listeners import OperatorListeners, bind_listeners
 from kamou.operator.phases import RunPhase
 from kamou.runs import demo, flatten
 from kamou.runs.account_summary import describe_carry_over, describe_ready
-from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import check_usable
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.cycle_length import fit_cycle
@@ -71,6 +71,7 @@ class Service:
     progress: Progress
     announce: Announce
     clock: Clock
+    gate: Gate = attrs.Factory(EarnedGate)
     crashes: CrashLines = attrs.field(init=False)
 
     @crashes.default
@@ -152,6 +153,7 @@ class Service:
             replay=self.replay is not None,
             began_ms=now_ms,
             clock=self.clock,
+            gate=self.gate,
             progress=self.progress,
             announce=self.announce,
             crashes=self.crashes,
@@ -182,7 +184,7 @@ class Service:
         async with public_site(
             self.settings,
             self.data_dir,
-            gate=AssumedLiveGate.label,
+            gate=self.gate.label,
             announce=make_warning_sink(self.announce),
             record=current_run.record_event,
             clock=self.clock,
@@ -273,7 +275,7 @@ class Service:
             files=SessionFiles(database=self.data_dir.database, venue=self.data_dir.exchange),
             source=source,
             clock=clock.now_ms,
-            gate=AssumedLiveGate.label,
+            gate=self.gate.label,
         )
         async with (
             open_session_in_thread(opening) as session,
@@ -291,7 +293,7 @@ class Service:
                     writer=session.writer,
                     reader=session.reader,
                     runner=make_thread_runner(),
-                    gate=AssumedLiveGate(),
+                    gate=self.gate,
                     shadow_book=True,
                     gate_rules=GateRules(equity=float(settings.equity)),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
