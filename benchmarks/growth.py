@@ -32,6 +32,8 @@ from typing import Any
 
 import attrs
 
+ASSUMED_RUN = Path(__file__).parents[1] / "tests/runs/at_date.py"  # trades from the first day
+
 HISTORY_TIMEOUT_S = 3_000
 READY_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 60
@@ -68,7 +70,7 @@ def running(folder: Path, days: int) -> Iterator[tuple[subprocess.Popen[bytes], 
     """`kamou run` on this folder, and where its operator's listener says whether it is ready."""
     port, operator_port = free_port(), free_port()
     config = folder.with_suffix(".toml")
-    command = [sys.executable, "-m", "kamou", "run", "--config", str(config)]
+    command = [sys.executable, str(ASSUMED_RUN), "0", "run", "--config", str(config)]
     command += ["--data-dir", str(folder), "--days", str(days)]
     command += ["--port", str(port), "--operator-port", str(operator_port)]
     with folder.with_suffix(".log").open("ab") as log:

@@ -87,6 +87,7 @@ def open_data_directory(settings: Settings) -> tuple[DataDirectory, demo.MarketB
         source=source,
         start_ms=binding.genesis_ms,
         until_ms=binding.until_ms,
+        gate=AssumedLiveGate(),
         progress=lambda what, done, total: None,
         announce=_report_crash,
         stop=threading.Event(),

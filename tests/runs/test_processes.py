@@ -46,6 +46,7 @@ CONFIGURATION = """
 seed = 7
 symbols = 8
 warmup_days = 1
+edges = "none"
 days = {days}
 
 [web]

@@ -29,6 +29,7 @@ import trio
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.core.kinds import MarketEdges
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs import demo
 from kamou.settings.config import DemoSettings
@@ -151,7 +152,10 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
 
 def checked(folder: DataDirectory) -> Iterator[str]:
     """Yield a line for each violation that the independent checker finds in the audit log."""
-    of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
+    demo_settings = DemoSettings(
+        seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S, edges=MarketEdges.NONE
+    )
+    of = settings(folder.path, demo=demo_settings)
     with closing(VenueStore(folder.exchange)) as store:
         track = demo.load_binding(store)
         assert track is not None
