@@ -10,7 +10,7 @@ import attrs
 
 from kamou.core.book.events import Event, RunStarted
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
-from kamou.core.kinds import RunMode
+from kamou.core.kinds import MarketEdges, RunMode
 from kamou.core.risk.limits import RiskLimits
 from kamou.messages.codec import decode, kind_of
 
@@ -30,6 +30,7 @@ class LatestRun:
     equity: Decimal  # setting of the equity at the start, from which the gate's returns compound
     recorded: bool = False  # the data directory has a replay of recorded data
     ended: bool = False  # the replay has reached its end
+    planted: bool = False  # the generated market may have planted edges
 
 
 def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
@@ -54,6 +55,7 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
         daily_loss_max=Decimal(str(settings.get("risk.daily_loss_max", DAILY_LOSS_MAX))),
         equity=Decimal(str(settings.get("equity", EQUITY))),
         recorded=_has_event(reader, ReplayStarted),
+        planted=settings.get("demo.edges") == MarketEdges.BY_SEED,
         ended=_has_event(reader, ReplayEnded),
     )
 

@@ -28,6 +28,7 @@ MODE_NOTICES = {
 }
 
 
+PLANTED_NOTICE = "Demo: simulated market with planted edges, and simulated money"
 RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
 
 
@@ -51,12 +52,16 @@ class Site:
     recorded: bool = False  # the demo's market is a replay of recorded data
     ended: bool = False  # the replay has reached the end of its data
     equity: Decimal = Decimal(10_000)  # setting of the equity at the start
+    planted: bool = False  # the demo's generated market may have planted edges
 
     @property
     def banner(self) -> str:
         """The line below every page's header; empty in live mode."""
-        replay = self.mode is RunMode.DEMO and self.recorded
-        notice = RECORDED_NOTICE if replay else MODE_NOTICES[self.mode]
+        notice = MODE_NOTICES[self.mode]
+        if self.mode is RunMode.DEMO and self.recorded:
+            notice = RECORDED_NOTICE
+        elif self.mode is RunMode.DEMO and self.planted:
+            notice = PLANTED_NOTICE
         if not notice:
             return ""
         return f"{notice}; the gate is assumed live." if self.assumed_live else f"{notice}."
@@ -89,4 +94,5 @@ class Site:
             recorded=run.recorded,
             ended=run.ended,
             equity=run.equity,
+            planted=run.planted,
         )

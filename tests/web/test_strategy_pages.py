@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from kamou.core.kinds import RunMode
@@ -177,3 +178,23 @@ async def test_a_record_without_shadow_trades_says_so(
     text = await get(site, client, "/strategies")
     assert "No shadow trade has been recorded yet" in text
     assert ("the gate is assumed live" in text) == (gate == "assumed")
+
+
+@pytest.mark.parametrize(
+    ("edges", "banner"),
+    [
+        ("by_seed", "Demo: simulated market with planted edges, and simulated money."),
+        ("none", "Demo: simulated market and simulated money."),
+    ],
+)
+async def test_the_banner_of_a_demo_says_if_its_market_has_planted_edges(
+    tmp_path: Path, client: Client, edges: str, banner: str
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    migrate_journal(path)
+    begun = attrs.evolve(started(START_MS), config_json=f'{{"demo.edges":"{edges}"}}')
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, run_number=1).append([begun])
+    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
+    for address in ("/", "/results", "/strategies"):
+        assert banner in await get(site, client, address)
