@@ -22,7 +22,6 @@ from kamou.commands.options import (
 from kamou.commands.printing import format_time, output_size, print_json, print_lines
 from kamou.commands.text_layout import align_columns, fit_line
 from kamou.core.plain import to_plain
-from kamou.core.record.promotion import LIVE_FACTOR
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
 
@@ -89,6 +88,8 @@ def _newest_ms(reader: sqlite3.Connection) -> int:
 
 
 def _document(each: GateExplanation, changes: Sequence[GateChangeRow]) -> dict[str, object]:
+    from kamou.core.record.promotion import LIVE_FACTOR
+
     look, comparison = each.look, each.look.comparison
     shortfall = comparison.shortfall
     return {
@@ -167,6 +168,7 @@ def _block_rows(each: GateExplanation) -> list[tuple[str, ...]]:
 
 def _figure_rows(each: GateExplanation) -> list[tuple[str, str, str]]:
     from kamou.commands.gate import figure_rows
+    from kamou.core.record.promotion import LIVE_FACTOR
 
     look, comparison = each.look, each.look.comparison
     rows = figure_rows(look.evaluation, look.live_e_value_min // LIVE_FACTOR)

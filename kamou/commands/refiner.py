@@ -23,10 +23,10 @@ from kamou.commands.options import (
 )
 from kamou.commands.printing import print_json, print_line, print_text_table
 from kamou.data_directory.folder import DataDirectory
-from kamou.store.verdict_rows import JudgedRecord, query_judged_trades
 
 if TYPE_CHECKING:
     from kamou.core.record.refiner_value import RefinerValue
+    from kamou.store.verdict_rows import JudgedRecord
 
 
 @click.group()
@@ -57,6 +57,7 @@ def value(
     """
     from kamou.core.record.refiner_value import measure_refiner_value
     from kamou.store.verdict_file import read_verdict_file
+    from kamou.store.verdict_rows import JudgedRecord
 
     if file is not None:
         if database is not None or data_dir is not None:
@@ -83,6 +84,8 @@ def value(
 def _read_record(
     config_path: Path | None, data_dir: Path | None, database: Path | None
 ) -> JudgedRecord:
+    from kamou.store.verdict_rows import query_judged_trades
+
     check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
     directory = DataDirectory(resolved.settings.data_dir)

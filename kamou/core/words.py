@@ -121,6 +121,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "venue_contract_size": "contract size at the venue",
     "what": "bad inputs:",
     "why": "because",
+    "ruin": "because",
     # a change of the trading state, a difference between book and venue
     "book": "the book has",
     "day_equity": "equity at the day's opening",

@@ -9,40 +9,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import ClassVar
 
 import attrs
 
 from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.gate_states import GateStates, StrategyGate
 from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
-from kamou.core.kinds import ExitReason, GateState
-from kamou.core.model import Side
+from kamou.core.kinds import GateState
 from kamou.core.record.canary import Pair
 from kamou.core.record.e_values import ResultOfTrade
 from kamou.core.record.gate_transitions import GateRecord
 from kamou.messages.codec import decode, kind_of
+from kamou.store.shadow_rows import ShadowTradeRow
 from kamou.store.table_rows import select
 
 SHADOW_EVENTS = (ShadowTradesOpened, ShadowTradesClosed)
-
-
-@attrs.frozen(kw_only=True)
-class ClosedShadowRow:
-    """A closed shadow trade, as pages list it."""
-
-    table: ClassVar[str] = "shadow_trade"
-    shadow_id: str
-    strategy: str
-    symbol: str
-    side: Side
-    entry_price: Decimal
-    exit_price: Decimal
-    opened_at_ms: int
-    closed_at_ms: int
-    reason: ExitReason
-    pnl: Decimal
-    r: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -104,10 +85,10 @@ def query_gate_source(reader: sqlite3.Connection, strategy: str) -> GateSource:
 
 def newest_shadow_trades(
     reader: sqlite3.Connection, strategy: str, *, limit: int
-) -> tuple[ClosedShadowRow, ...]:
+) -> tuple[ShadowTradeRow, ...]:
     """Return a strategy's closed shadow trades, the newest close first."""
     tail = "WHERE strategy = ? AND closed_at_ms IS NOT NULL ORDER BY closed_at_ms DESC, shadow_id"
-    return select(reader, ClosedShadowRow, f"{tail} LIMIT ?", strategy, limit)
+    return select(reader, ShadowTradeRow, f"{tail} LIMIT ?", strategy, limit)
 
 
 def _fold_gate(reader: sqlite3.Connection, strategy: str) -> StrategyGate:

@@ -113,6 +113,10 @@ class FakeRecord:
     def open_since_ms(self, strategy: str) -> int | None:
         return self.since_ms
 
+    @property
+    def held(self) -> frozenset[tuple[str, str]]:
+        return frozenset()
+
 
 def read_inputs(
     venue: FakeVenue,

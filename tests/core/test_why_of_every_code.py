@@ -131,6 +131,7 @@ def vetoes() -> tuple[Denial, ...]:
         regimes={},
         moves={"ABC": 0.05},
         findings={"mean_reversion": RUINOUS},
+        shadows={("mean_reversion", "ABC")},
     )
     thin = context(
         quotes={"ABC": attrs.evolve(abc_quote(spread="1"), ask_qty=D(1))},

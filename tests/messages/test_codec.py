@@ -9,6 +9,7 @@ import math
 import pkgutil
 import types
 import typing
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -76,6 +77,8 @@ def built(hint: Any) -> st.SearchStrategy[Any]:
     if origin is np.ndarray:
         dtype = np.dtype(typing.get_args(args[1])[0])
         return hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=3))
+    if origin is Mapping:
+        return st.dictionaries(built(args[0]), built(args[1]), max_size=2)
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
     if issubclass(hint, tuple):  # a NamedTuple
@@ -95,6 +98,8 @@ def same(a: Any, b: Any) -> bool:
         return False
     if isinstance(a, np.ndarray):
         return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if attrs.has(type(a)):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -29,6 +31,7 @@ from kamou.errors import (
     find_error_to_show,
 )
 from kamou.runs import demo, service
+from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
 from kamou.store import database
@@ -54,14 +57,16 @@ FRAGILE = SupervisionSettings(intensity=1, backoff_base_ms=1, backoff_cap_ms=1)
 
 
 def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
-    """Call ``service.run`` as the command line does."""
+    """Call ``service.run`` as the command line does, but with the assumed gate."""
     given: dict[str, Any] = {"fast_forward": True, "replay": None, "clock": SetClock()}
-    return service.run(
-        resolved(of),
-        progress=lambda what, done, total: None,
-        announce=([] if said is None else said).append,
-        **(given | options),
-    )
+    assumed = partial(service.Service, gate=AssumedLiveGate())
+    with patch.object(service, "Service", assumed):
+        return service.run(
+            resolved(of),
+            progress=lambda what, done, total: None,
+            announce=([] if said is None else said).append,
+            **(given | options),
+        )
 
 
 def error_text(kind: type[Exception], of: Settings, **options: Any) -> str:

@@ -63,7 +63,7 @@ def test_an_unknown_strategy_is_in_shadow_without_a_record(shadows: Path) -> Non
 def test_newest_shadow_trades_are_closed_ones_the_newest_close_first(shadows: Path) -> None:
     with closing(open_reader(shadows)) as reader:
         rows = newest_shadow_trades(reader, "oi_momentum", limit=7)
-    times = [each.closed_at_ms for each in rows]
+    times = [each.closed_at_ms or 0 for each in rows]
     assert times == sorted(times, reverse=True)
     closes = [e.closed_at_ms for e in fold(shadows).shadows.results_of("oi_momentum")]
     assert times == sorted(closes, reverse=True)[:7]

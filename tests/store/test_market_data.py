@@ -313,7 +313,8 @@ def test_an_import_changes_a_stored_dataset_only_with_replace(tmp_path: Path) ->
     )
     assert not replaced.unchanged
     assert load_dataset(replaced.summary.path).data.funding.period_ms == 4 * HOUR_MS
-    assert load_dataset(replaced.summary.path).instruments[0].funding_interval_h == 4
+    # The first contract specification is that of the beginning, when no settlement is known yet.
+    assert load_dataset(replaced.summary.path).instruments[0].funding_interval_h == 8
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])

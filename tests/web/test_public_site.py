@@ -23,7 +23,7 @@ from kamou.web.site import RISK_NOTICE, Site
 from tests.site_client import Client, inline
 from tests.web.published_record import START_MS, write_record
 
-PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/strategies", "/trades", "/days", "/how-it-works", "/pricing")
 
 
 class Markup(HTMLParser):

@@ -20,7 +20,7 @@ from kamou.web.site import Site
 from tests.site_client import Client, inline
 from tests.web.published_record import START_MS, equity_mark, write_record
 
-PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/strategies", "/trades", "/days", "/how-it-works", "/pricing")
 FIGURES = {
     "return_twr",
     "max_drawdown",

@@ -18,7 +18,7 @@ from kamou.web.site import Site
 from tests.site_client import Client, inline
 from tests.web.published_record import write_record
 
-PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/strategies", "/trades", "/days", "/how-it-works", "/pricing")
 DOCUMENTS = ("/results.json", "/api/v1/public/days", "/api/v1/public/trades")
 PUBLIC_URL = "https://kamou.example"
 

@@ -10,7 +10,7 @@ import pytest
 from kamou.web.app import PublicSite
 from tests.site_client import Client
 
-PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/strategies", "/trades", "/days", "/how-it-works", "/pricing")
 NOT_SO = {
     "anywhere from": "a 95% interval is no bound",
     "every cost": "what is open has not paid to be closed",
