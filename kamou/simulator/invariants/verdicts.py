@@ -60,6 +60,8 @@ class RefinerVerdicts:
         share = self._largest.get(plan.signal_id, Decimal(0))
         account = self.observed.engine.account()
         equity = max([account.equity, *(each for _, each in self.observed.equity)])
+        # A withdrawal that no read has shown yet (seeds 930640 and 960263).
+        equity += self.observed.outside.sum_unknown(self.observed.engine.market_ms)
         allowed = share * self.observed.limits.exposure_per_symbol * equity * (1 + TOLERANCE)
         if plan.notional > allowed:
             detail = f"{event.permit_id}: notional {plan.notional} USDT exceeds {allowed} USDT"
