@@ -73,7 +73,6 @@ USED_FROM_OUTSIDE = {
     "net_pnl": "a field of the status document, which is written whole",
     "planned_at_ms": "a field of stored events, which are written whole",
     "prompt_hash": "a field of stored events, which are written whole",
-    "model_asked": "a field of stored events, which are written whole",
     "model_echoed": "a field of stored events, which are written whole",
     "lowest": "a field of stored events, which are written whole",
     "average_price": "the contract of the port has it; tests check both adapters",
