@@ -34,10 +34,11 @@ from kamou.settings.refiner import RefinerSettings
 class Refiner(Actor[CandidatesCleared]):
     """The actor that journals cleared candidates and sends them to the order manager.
 
-    It sends all of them, whatever the verdict, to the shadow book, if there is one.
+    It sends all of them, whatever the verdict, to the shadow book, if there is one, and with them
+    the candidates that vetoes stopped for real entries alone.
 
     The ``signal_id`` of a candidate in its ``CandidatesRefined`` event is the cause of an entry's
-    review. Without ``ask``, as in a backtest or a fast-forward, the mode is ``off``. While a model
+    review. Without ``ask``, as in a backtest, the mode is ``off``. While a model
     is asked, only candidates wait: orders and stops have actors of their own.
     """
 

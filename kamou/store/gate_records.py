@@ -124,8 +124,13 @@ def _pairs(reader: sqlite3.Connection, strategy: str, gate: StrategyGate) -> Ite
     """Yield the closes of a canary whose shadow trades have closed; none in SHADOW."""
     if not gate.canary_at_ms:
         return
-    # A LIVE strategy keeps the pairs that it earned as a canary.
-    until_ms = gate.changed_at_ms if gate.state is GateState.LIVE else None
+    # A LIVE strategy keeps the pairs that it earned as a canary; later changes of its size do not
+    # matter.
+    (until_ms,) = reader.execute(
+        "SELECT max(at_ms) FROM gate_change WHERE strategy = ? AND from_state = ?"
+        " AND to_state = ? AND at_ms >= ?",
+        (strategy, GateState.CANARY, GateState.LIVE, gate.canary_at_ms),
+    ).fetchone()
     rows = reader.execute(
         "SELECT s.opened_at_ms, t.r_multiple, s.r FROM trade AS t"
         " JOIN shadow_trade AS s ON s.shadow_id = t.trade_id"

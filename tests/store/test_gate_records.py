@@ -5,18 +5,21 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import pytest
 
+from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.kinds import GateState
 from kamou.core.record.gate_record import find_strategies, gather_record
-from kamou.store.database import open_reader
+from kamou.messages.codec import decode
+from kamou.store.database import open_reader, open_writer
 from kamou.store.gate_records import (
     find_gate_strategies,
     newest_shadow_trades,
     query_gate_source,
 )
-from kamou.store.journal import read_events
+from kamou.store.journal import JournalWriter, read_events
 from tests.web.shadow_record import write_shadow_record
 
 
@@ -52,6 +55,37 @@ def test_states_and_records_of_tables_are_those_of_the_folded_journal(shadows: P
     assert states["mean_reversion"] is GateState.SHADOW
     assert states["funding_fade"] is GateState.LIVE
     assert found["funding_fade"].record.pairs
+
+
+def test_pairs_of_a_live_strategy_are_those_of_its_canary_after_a_change_of_size(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_shadow_record(path)
+    with closing(open_reader(path)) as reader:
+        changes = [
+            decode(GateChanged, body)
+            for (body,) in reader.execute(
+                "SELECT body FROM event WHERE kind = 'gate_changed' AND key LIKE 'funding_fade.%'"
+                " ORDER BY seq"
+            )
+        ]
+        (last_ms,) = reader.execute("SELECT max(at_ms) FROM event").fetchone()
+    halved = attrs.evolve(
+        changes[-1],
+        at_ms=last_ms + 1,
+        number=changes[-1].number + 1,
+        from_state=GateState.LIVE,
+        half_size=not changes[-1].half_size,
+    )
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, run_number=2).append([halved])
+    book = fold(path)
+    with closing(open_reader(path)) as reader:
+        source = query_gate_source(reader, "funding_fade")
+    assert source.gate == book.gate.find("funding_fade")
+    pairs = gather_record(book, "funding_fade").pairs
+    assert sorted(source.record.pairs, key=str) == sorted(pairs, key=str)
 
 
 def test_an_unknown_strategy_is_in_shadow_without_a_record(shadows: Path) -> None:

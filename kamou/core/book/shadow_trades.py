@@ -31,7 +31,8 @@ class ShadowTrades:
     """
 
     open: dict[str, ShadowTrade] = attrs.field(factory=dict)
-    closed: list[ShadowResult] = attrs.field(factory=list)  # in the order of their events
+    # By id, in the order of their events: an opening asks for its id among a year of trades.
+    closed: dict[str, ShadowResult] = attrs.field(factory=dict)
 
     def record_opened(self, event: ShadowTradesOpened) -> None:
         """Add the trades, but none that the book has or had."""
@@ -43,25 +44,23 @@ class ShadowTrades:
         """Move the trades from the open to the closed ones; skip those that are not open."""
         for trade in event.trades:
             if self.open.pop(trade.shadow_id, None) is not None:
-                self.closed.append(
-                    ShadowResult(
-                        shadow_id=trade.shadow_id,
-                        strategy=trade.strategy,
-                        symbol=trade.symbol,
-                        opened_at_ms=trade.opened_at_ms,
-                        closed_at_ms=trade.closed_at_ms,
-                        r=trade.r,
-                        pnl=trade.pnl,
-                    )
+                self.closed[trade.shadow_id] = ShadowResult(
+                    shadow_id=trade.shadow_id,
+                    strategy=trade.strategy,
+                    symbol=trade.symbol,
+                    opened_at_ms=trade.opened_at_ms,
+                    closed_at_ms=trade.closed_at_ms,
+                    r=trade.r,
+                    pnl=trade.pnl,
                 )
 
     def knows(self, shadow_id: str) -> bool:
         """Return True if a shadow trade of this id is open or closed."""
-        return shadow_id in self.open or any(each.shadow_id == shadow_id for each in self.closed)
+        return shadow_id in self.open or shadow_id in self.closed
 
     def results_of(self, strategy: str) -> tuple[ShadowResult, ...]:
         """Return the results of a strategy's closed trades, in the order of their events."""
-        return tuple(each for each in self.closed if each.strategy == strategy)
+        return tuple(each for each in self.closed.values() if each.strategy == strategy)
 
     def open_since_ms(self, strategy: str) -> int | None:
         """Return the opening of the strategy's oldest open trade; None: none is open."""

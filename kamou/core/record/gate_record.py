@@ -14,7 +14,7 @@ from kamou.core.record.gate_transitions import GateRecord
 def find_strategies(book: BookState) -> list[str]:
     """Return the strategies with a shadow trade or a change at the gate, by name."""
     shadow = book.shadows
-    closed = {each.strategy for each in shadow.closed}
+    closed = {each.strategy for each in shadow.closed.values()}
     return sorted(
         closed | {each.strategy for each in shadow.open.values()} | set(book.gate.strategies)
     )

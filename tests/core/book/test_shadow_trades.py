@@ -39,7 +39,7 @@ def test_a_shadow_trade_is_open_until_its_result_which_the_book_keeps() -> None:
     assert book.shadows.held == {("oi_momentum", "SOLUSDT"), ("mean_reversion", "BTCUSDT")}
     book.apply(2, closed(closed_shadow(ONE)))
     assert book.shadows.open == {"s2": TWO}
-    assert book.shadows.closed == [RESULT]
+    assert list(book.shadows.closed.values()) == [RESULT]
     assert book.shadows.results_of("oi_momentum") == (RESULT,)
     assert book.shadows.results_of("mean_reversion") == ()
 
@@ -61,7 +61,7 @@ def test_a_second_result_of_a_shadow_trade_changes_nothing() -> None:
     book.apply(1, opened(ONE))
     book.apply(2, closed(closed_shadow(ONE)))
     book.apply(3, closed(closed_shadow(ONE, r=D(5)), closed_shadow(TWO)))
-    assert book.shadows.closed == [RESULT]
+    assert list(book.shadows.closed.values()) == [RESULT]
 
 
 def test_a_dumped_book_has_its_shadow_trades_and_a_fork_shares_no_list() -> None:
