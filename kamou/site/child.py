@@ -12,7 +12,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.core.book.events import Event
-from kamou.data_directory.folder import DataDirectory
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.errors import ListenError
 from kamou.http.limits import public_limits
 from kamou.http.server import Listener, bind
@@ -25,7 +25,9 @@ from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
 
 HEARTBEAT_S = 0.5  # between two heartbeats of the site's process
-PORT_PATIENCE_S = 1.0  # a killed process frees the port within 0.5 s
+PORT_PATIENCE_S = 1.0  # a program may be about to end
+# A killed run's site frees the port within 0.5 s, but a busy machine may not run it for seconds.
+EARLIER_RUN_PATIENCE_S = 10.0
 PORT_RETRY_S = 0.05  # between two attempts to bind
 
 
@@ -67,7 +69,8 @@ async def public_site(
         OSError: no descriptor is free.
     """
     pricing = read_pricing(settings.web.pricing_file)
-    bound = await bind_patiently(public_listener(settings))
+    listener = public_listener(settings)
+    bound = await bind_patiently(listener, choose_patience(data_directory, listener))
     with contextlib.closing(bound):
         health = SiteHealth(announce=announce, record=record, now_ms=clock.now_ms)
         keeper = SiteKeeper(
@@ -110,16 +113,24 @@ def public_listener(settings: Settings) -> Listener:
     )
 
 
-async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait a short time while the port is taken.
+def choose_patience(data_directory: DataDirectory, listener: Listener) -> float:
+    """Return the seconds to wait for a taken port: more if the last run had it.
 
-    The process of an earlier run may hold the port until it has ended.
+    If that run was killed, its site may hold the port until it has ended.
+    """
+    record = RunRecord.read(data_directory)
+    earlier = record is not None and (record.host, record.port) == (listener.host, listener.port)
+    return EARLIER_RUN_PATIENCE_S if earlier else PORT_PATIENCE_S
+
+
+async def bind_patiently(listener: Listener, patience_s: float) -> socket.socket:
+    """Return the listening socket; wait a limited time while the port is taken.
 
     Raises:
-        ListenError: the address cannot be bound, or is still taken after ``PORT_PATIENCE_S``.
+        ListenError: the address cannot be bound, or is still taken after ``patience_s`` seconds.
         OSError: no descriptor is free.
     """
-    deadline_s = trio.current_time() + PORT_PATIENCE_S
+    deadline_s = trio.current_time() + patience_s
     while True:
         try:
             return bind(listener)

@@ -12,6 +12,7 @@ import trio
 
 from kamou.errors import ListenError
 from kamou.http.server import Listener, Server, _explain_bind_error, bind, is_loopback
+from tests.ports import find_port_for_two_uses
 
 
 def make_application(text: bytes) -> Any:
@@ -54,9 +55,7 @@ async def test_a_server_serves_from_its_start_until_its_stop() -> None:
 
 
 async def test_a_canceled_server_can_run_again_on_the_same_port() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_port_for_two_uses()
     server = Server(listener(b"public", port=port))
     for _ in range(2):
         async with trio.open_nursery() as nursery:

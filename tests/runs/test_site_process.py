@@ -23,6 +23,7 @@ from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.core.day import DAY_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.store import database
+from tests.ports import find_port_for_two_uses
 from tests.runs import test_processes as runs
 from tests.small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_table
 
@@ -183,8 +184,7 @@ def process_state(pid: int, thread: int = 0) -> str:
 
 
 async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataDirectory) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = find_port_for_two_uses()
     for _ in range(2):
         async with runs.start_run(traded, NOW_MS + MINUTE_MS, port=port) as running:
             await wait_for_site(running)

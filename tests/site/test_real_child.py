@@ -15,9 +15,10 @@ import attrs
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from kamou.clock import SystemClock
-from kamou.data_directory.folder import DataDirectory
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.errors import ListenError, SiteStartError
 from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings, WebSettings
@@ -257,22 +258,54 @@ async def test_a_process_that_grows_beyond_its_memory_is_replaced(
     assert find_site_processes() == []
 
 
-async def test_binding_waits_for_a_port_that_becomes_free_and_fails_at_one_that_stays_taken() -> (
-    None
-):
-    first = bind(listener())
-    port = first.getsockname()[1]
-    with trio.fail_after(WITHIN_S):
-        async with trio.open_nursery() as nursery:
+@pytest.mark.parametrize(
+    ("earlier_port", "patience_s"), [(None, 1.0), ("another", 1.0), ("the same", 10.0)]
+)
+async def test_a_start_waits_longer_for_a_taken_port_that_the_run_before_had(
+    data_directory: DataDirectory,
+    bound: socket.socket,
+    autojump_clock: trio.testing.MockClock,
+    earlier_port: str | None,
+    patience_s: float,
+) -> None:
+    port: int = bound.getsockname()[1]
+    if earlier_port is not None:
+        RunRecord(
+            pid=1,
+            mode="demo",
+            host="127.0.0.1",
+            port=port if earlier_port == "the same" else port + 1,
+            operator_host="127.0.0.1",
+            operator_port=None,
+            started_at_ms=0,
+        ).write(data_directory)
+    settings = Settings(data_dir=data_directory.path, web=WebSettings(host="127.0.0.1", port=port))
+    with pytest.raises(ListenError, match="--port"):
+        async with public_site(
+            settings,
+            data_directory,
+            gate="assumed",
+            announce=lambda line: None,
+            record=lambda event: False,
+            clock=SystemClock(),
+        ):
+            raise AssertionError
+    assert patience_s <= trio.current_time() < patience_s + 0.1
 
-            async def end_soon() -> None:
-                await trio.sleep(0.2)
-                first.close()
 
-            nursery.start_soon(end_soon)
-            (await bind_patiently(listener(port))).close()
-        with closing(bind(listener())) as taken, pytest.raises(ListenError, match="--port"):
-            await bind_patiently(listener(taken.getsockname()[1]))
+async def test_binding_waits_for_a_port_until_it_becomes_free(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    taken = bind(listener())
+    port: int = taken.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+
+        async def end_soon() -> None:
+            await trio.sleep(0.8)
+            taken.close()
+
+        nursery.start_soon(end_soon)
+        (await bind_patiently(listener(port), 1.0)).close()
 
 
 def find_site_processes() -> list[int]:
