@@ -90,6 +90,9 @@ def _describe_problem(files: Sequence[str], problem: Problem) -> str:
         f"{files[problem.source]}: row {problem.row}, {problem.symbol}, "
         f"{show_utc(problem.at_ms)}: {problem.reason}"
     )
+    if problem.repeats is not None:
+        source, row = problem.repeats
+        first += f", the same time as row {row} of {files[source]}"
     if problem.rows == 1:
         return first
     spread = f" in {problem.sources:,} files" * (problem.sources > 1)

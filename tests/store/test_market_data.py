@@ -238,9 +238,9 @@ def test_a_gap_between_two_files_and_a_bar_in_both_are_invalid(tmp_path: Path) -
     )
     write_csv(tmp_path / "twice" / "a.csv", rows[:10])
     write_csv(tmp_path / "twice" / "b.csv", rows[9:])
-    assert "b.csv: row 1, BTCUSDT, 2025-01-01T09:00:00Z: is there twice" in import_error(
-        tmp_path / "twice", tmp_path
-    )
+    twice = import_error(tmp_path / "twice", tmp_path)
+    assert "b.csv: row 1, BTCUSDT, 2025-01-01T09:00:00Z: is there twice" in twice
+    assert "the same time as row 10 of a.csv" in twice
 
 
 def test_a_bar_that_has_not_closed_is_invalid(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1
 PRICE_MAX = 1e12  # the price of bitcoin in the weakest currency is about 1e10
 VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX do not overflow
 GAP_REASON = "the symbol's bars before it are missing"
+TWICE_REASON = "is there twice"
+COARSE_REASON = "the symbol has a longer period than the others"
+COARSE_STEPS_MIN = 3  # steps between bars that show a symbol's own period; fewer may be gaps
 TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
 
 
@@ -61,6 +64,7 @@ class Problem:
     reason: str
     rows: int  # of this kind, this one included
     sources: int  # files that have such a row
+    repeats: tuple[int, int] | None = None  # file and row that have the same time; None: no other
 
 
 @attrs.frozen(kw_only=True)
@@ -133,21 +137,27 @@ def find_problems(
     """Return each kind of problems of the rows, the gaps, and their counts.
 
     A symbol may begin late or end early. Gaps in between are problems unless ``allow_gaps``; the
-    first ``gaps_max`` by symbol and time are listed.
+    first ``gaps_max`` by symbol and time are listed. A symbol without any two neighboring bars has
+    a longer period of its own, which is a problem and no gap.
     """
     checks = _bad_values(rows) + _bad_times(rows, period_ms, now_ms)
     follows, before = _predecessors(rows)
     step = np.where(follows, rows.open_ms - rows.open_ms[before], period_ms)
-    checks.append((follows & (step == 0), "is there twice"))
-    gapped = follows & (step > period_ms)
+    checks.append((follows & (step == 0), TWICE_REASON))
+    own = _own_periods(rows, follows, step, period_ms)[rows.code]
+    checks.append((own > period_ms, COARSE_REASON))
+    gapped = follows & (step > period_ms) & (own == period_ms)
 
     def describe(at: int, reason: str) -> str:
-        missing = f", {step[at] // period_ms - 1} of them" if reason == GAP_REASON else ""
-        return reason + missing + _figures(rows, at)
+        if reason == GAP_REASON:
+            reason += f", {step[at] // period_ms - 1} of them"
+        elif reason == COARSE_REASON:
+            reason += f": {own[at]} ms between its bars, {period_ms} ms in the other symbols"
+        return reason + _figures(rows, at)
 
     if not allow_gaps:
         checks.append((gapped, GAP_REASON))
-    problems = find_kinds(rows, checks, describe)
+    problems = find_kinds(rows, checks, describe, before)
     bad = np.zeros(len(rows.row), dtype=bool)
     for mask, _ in checks:
         bad |= mask
@@ -163,6 +173,7 @@ def find_kinds(
     rows: CheckedRows,
     checks: Sequence[tuple[Bools, str]],
     describe: Callable[[int, str], str],
+    before: Ints | None = None,
 ) -> tuple[Problem, ...]:
     """Return one problem for each check that some row fails, with the first such row.
 
@@ -170,6 +181,7 @@ def find_kinds(
         rows: the rows.
         checks: a mask of rows and the reason, for each kind.
         describe: takes the index of a row and the reason; returns the reason with figures.
+        before: the index of each row's predecessor, which a row repeats that is there twice.
     """
     problems = []
     for mask, reason in checks:
@@ -177,6 +189,7 @@ def find_kinds(
         if not len(found):
             continue
         at = int(found[np.lexsort((rows.row[found], rows.source[found]))[0]])
+        same = int(before[at]) if before is not None and reason == TWICE_REASON else None
         problems.append(
             Problem(
                 source=int(rows.source[at]),
@@ -186,9 +199,23 @@ def find_kinds(
                 reason=describe(at, reason),
                 rows=len(found),
                 sources=len(np.unique(rows.source[found])),
+                repeats=None if same is None else (int(rows.source[same]), int(rows.row[same])),
             )
         )
     return tuple(problems)
+
+
+def _own_periods(rows: BarRows, follows: Bools, step: Ints, period_ms: int) -> Ints:
+    """Return the period of each symbol in ms, ``[symbols]``.
+
+    It is the shortest step between its bars, or ``period_ms`` with fewer than ``COARSE_STEPS_MIN``
+    steps.
+    """
+    forward = follows & (step > 0)
+    shortest = np.full(len(rows.symbols), np.iinfo(np.int64).max)
+    np.minimum.at(shortest, rows.code[forward], step[forward])
+    steps = np.bincount(rows.code[forward], minlength=len(rows.symbols))
+    return np.where(steps < COARSE_STEPS_MIN, period_ms, np.maximum(shortest, period_ms))
 
 
 def _gaps(

@@ -225,6 +225,38 @@ def test_a_gap_is_a_problem_unless_gaps_are_allowed() -> None:
     assert np.isnan(to_grid(rows, MINUTE_MS).close[10:12, 1]).all()
 
 
+def keep_rows(rows: BarRows, kept: list[int]) -> BarRows:
+    names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
+    return attrs.evolve(rows, **{name: getattr(rows, name)[kept] for name in names})
+
+
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_a_symbol_with_a_longer_period_of_its_own_is_invalid_and_has_no_gaps(
+    allow_gaps: bool,
+) -> None:
+    rows = keep_rows(rows_of(made_bars(30, 2, 4)), [*range(30), *range(31, 60, 4)])
+    problems, total, _, gaps_total = problems_of(rows, allow_gaps=allow_gaps)
+    assert total == 8
+    assert [(each.row, each.symbol, each.rows) for each in problems] == [(32, "S1", 8)]
+    assert "longer period than the others: 240000 ms between its bars" in problems[0].reason
+    assert gaps_total == 0
+
+
+def test_a_symbol_with_a_gap_at_nearly_each_bar_has_gaps() -> None:
+    steps = [30, 33, 36, 39, 40, 44]  # of its bars 39 and 40 are neighbors
+    rows = keep_rows(rows_of(made_bars(30, 2, 4)), [*range(30), *steps])
+    assert problems_of(rows, allow_gaps=True)[1] == 0
+    assert problems_of(keep_rows(rows, [*range(30), 30, 32, 34]), allow_gaps=True)[3] == 2
+
+
+def test_a_row_that_is_there_twice_names_the_row_whose_time_it_has() -> None:
+    rows = keep_rows(rows_of(made_bars(30, 2, 4)), [*range(60), 35])
+    rows.source[60], rows.row[60] = 1, 1
+    problems, total, *_ = problems_of(rows)
+    assert (total, problems[0].source, problems[0].row) == (1, 1, 1)
+    assert problems[0].repeats == (0, 36)
+
+
 def test_a_symbol_may_begin_late_and_end_early() -> None:
     rows = rows_of(made_bars(30, 2, 4))
     keep = np.ones(60, dtype=bool)
