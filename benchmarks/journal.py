@@ -77,6 +77,7 @@ def cycle(number: int) -> tuple[e.Event, ...]:
             bar_closed_at_ms=at if bar else 0,
             symbols=220,
             candidates=CANDIDATES if bar else 0,
+            by_strategy=(Figure(name="mean_reversion", value=str(CANDIDATES)),) if bar else (),
             abstained=tuple(Figure(name=f"mean_reversion.{c}", value="40") for c in range(1, 6)),
             late_shards=0,
             top=tuple(to_ranked(candidate(at, rank)) for rank in range(CANDIDATES)) if bar else (),

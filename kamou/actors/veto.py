@@ -105,6 +105,7 @@ class VetoActor(Actor[ShardRanked]):
                 bar_closed_at_ms=ranking.bar_closed_at_ms,
                 symbols=ranking.symbols,
                 candidates=ranking.candidates,
+                by_strategy=ranking.by_strategy,
                 abstained=ranking.abstained,
                 late_shards=ranking.late_shards,
                 top=tuple(to_ranked(candidate) for candidate in ranking.top),

@@ -33,7 +33,7 @@ from kamou.settings.config import Settings, canonical_json, digest
 from kamou.store import public_queries, queries
 from kamou.store.day_rows import add_up_open_row
 from kamou.store.record_rows import EquityPoint
-from kamou.store.refusal_counts import count_refusals
+from kamou.store.refusal_counts import count_by_strategy, count_refusals
 from kamou.store.rows import TradeRow
 from kamou.store.state_history import PeriodKind, query_periods
 from kamou.venue.checker import CheckReport
@@ -153,7 +153,7 @@ def _count_run(finished: FinishedBacktest, record: _Record, depth: float) -> Run
             {"rule": v.rule, "at_ms": v.at_ms, "symbol": v.symbol, "detail": v.detail}
             for v in checked.violations
         ],
-        "by_strategy": _by_strategy(reader),
+        "by_strategy": _by_strategy(reader, finished.settings.strategies.enabled),
         "digest": queries.journal_digest(reader),
         "facts_digest": facts_digest(finished.audit_log, reader, checked.violations),
     }
@@ -223,14 +223,24 @@ def _sum(reader: sqlite3.Connection, query: str, until_ms: int) -> Decimal:
     return sum((Decimal(row[0]) for row in reader.execute(query, (until_ms,))), ZERO)
 
 
-def _by_strategy(reader: sqlite3.Connection) -> dict[str, StrategyReport]:
-    """Return the counts and results of each strategy's closed trades, by its name."""
+def _by_strategy(
+    reader: sqlite3.Connection, enabled: Sequence[str] = ()
+) -> dict[str, StrategyReport]:
+    """Return the counts and results of each strategy, by its name.
+
+    They are the enabled ones, and those that have a trade, such as adopted positions.
+    """
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
+    closed = {name: list(trades) for name, trades in groupby(rows, itemgetter(0))}
+    counts = count_by_strategy(reader)
     found: dict[str, StrategyReport] = {}
-    for strategy, trades in groupby(rows, itemgetter(0)):
-        results = [(Decimal(net), r) for _, net, r in trades]
+    for strategy in sorted({*enabled, *closed}):
+        results = [(Decimal(net), r) for _, net, r in closed.get(strategy, ())]
         multiples = [r for _, r in results if r is not None]
+        counted = counts.get(strategy)
         found[strategy] = {
+            "candidates": counted.candidates if counted else 0,
+            "abstained": dict(counted.abstained) if counted else {},
             "trades": len(results),
             "wins": sum(net > 0 for net, _ in results),
             "pnl_net": str(sum((net for net, _ in results), ZERO)),

@@ -241,7 +241,7 @@ _FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for 
 
 JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "0015_gate": (
+        "0016_candidates_by_strategy": (
             *_JOURNAL,
             *_SYSTEM,
             *_DECISIONS,

@@ -1,4 +1,4 @@
-"""Counts of the codes of all refusals, from the journal's events.
+"""Counts of signals and of the codes of all refusals, from the journal's events.
 
 The table of refusals keeps only the newest ones. This module reads all events, so it is for a
 report and not for a page.
@@ -44,6 +44,7 @@ _OF_ABSTENTIONS = """SELECT json_extract(d.value, '$.name'),
     sum(CAST(json_extract(d.value, '$.value') AS INTEGER))
     FROM event, json_each(CAST(body AS TEXT), '$.abstained') d
     WHERE kind = ? GROUP BY 1"""
+_OF_SIGNALS = _OF_ABSTENTIONS.replace("abstained", "by_strategy")
 _OF_REJECTIONS = """SELECT json_extract(CAST(body AS TEXT), '$.code'), count(*)
     FROM event WHERE kind = ? GROUP BY 1"""
 _OF_VERDICTS = f"""SELECT json_extract(c.value, '$.reason_code'), count(*)
@@ -73,3 +74,29 @@ def count_refusals(reader: sqlite3.Connection) -> tuple[RefusalCount, ...]:
             for code, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
         ]
     return tuple(found)
+
+
+@attrs.frozen(kw_only=True)
+class StrategyCounts:
+    """A strategy's number of signals, and its abstentions by code.
+
+    The most frequent code comes first.
+    """
+
+    candidates: int
+    abstained: Mapping[str, int]
+
+
+def count_by_strategy(reader: sqlite3.Connection) -> dict[str, StrategyCounts]:
+    """Return the counts of each strategy that has a signal or an abstention, by name."""
+    ranked = (kind_of(CycleRanked),)
+    signals = {str(name): int(count) for name, count in reader.execute(_OF_SIGNALS, ranked)}
+    abstained: dict[str, dict[str, int]] = {}
+    found = reader.execute(_OF_ABSTENTIONS, ranked).fetchall()
+    for name, count in sorted(found, key=lambda each: (-each[1], each[0])):
+        strategy, _, code = str(name).rpartition(".")
+        abstained.setdefault(strategy, {})[code] = int(count)
+    return {
+        name: StrategyCounts(candidates=signals.get(name, 0), abstained=abstained.get(name, {}))
+        for name in sorted({*signals, *abstained})
+    }

@@ -256,6 +256,7 @@ def ranked(*candidates: Candidate) -> ShardRanked:
         bar_closed_at_ms=BAR_MS,
         symbols=3,
         candidates=len(candidates),
+        by_strategy=(),
         abstained=(),
         late_shards=0,
         top=candidates,

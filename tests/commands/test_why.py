@@ -33,6 +33,7 @@ def later(tmp_path: Path, request: pytest.FixtureRequest) -> DataDirectory:
             at_ms=ranking.at_ms + 48 * HOUR_MS + n * 60_000,
             cycle_at_ms=ranking.cycle_at_ms + 48 * HOUR_MS + n * 60_000,
             candidates=0,
+            by_strategy=(),
             top=(),
         )
         for n in range(13)

@@ -191,6 +191,19 @@ def test_the_report_of_a_backtest_has_the_counts_of_the_scripted_market() -> Non
     assert json.dumps(found)
 
 
+def test_a_report_lists_each_enabled_strategy_with_its_signals_also_without_a_trade() -> None:
+    both = StrategySettings(enabled=("scripted", "mean_reversion"))
+    found = run_scripted(attrs.evolve(SETTINGS, strategies=both))
+    assert list(found["by_strategy"]) == ["mean_reversion", "scripted"]
+    counted = found["by_strategy"]["scripted"]["candidates"]
+    assert counted == found["candidates"] > 0
+    quiet = found["by_strategy"]["mean_reversion"]
+    assert (quiet["candidates"], quiet["trades"], quiet["mean_r"]) == (0, 0, None)
+    assert list(quiet["abstained"]) == ["WARMING_UP"]
+    abstained = [sum(each["abstained"].values()) for each in found["by_strategy"].values()]
+    assert sum(abstained) == found["abstained"]
+
+
 def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
     made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
     with closing(database.open_writer(MEMORY)) as connection:

@@ -245,6 +245,7 @@ def opening_events() -> list[e.Event]:
             bar_closed_at_ms=CYCLE_MS,
             symbols=220,
             candidates=2,
+            by_strategy=(),
             abstained=(
                 Figure(name="mean_reversion.6", value="200"),
                 Figure(name="oi_momentum.1", value="18"),

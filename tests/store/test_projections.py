@@ -34,6 +34,7 @@ def _cycle(number: int) -> e.Event:
         bar_closed_at_ms=cycle_at_ms,
         symbols=2,
         candidates=2,
+        by_strategy=(),
         abstained=(),
         late_shards=0,
         top=(),

@@ -12,7 +12,7 @@ from kamou.core.book.candidate_events import CandidatesVetoed, EntriesDenied
 from kamou.core.kinds import Tier
 from kamou.store import database
 from kamou.store.journal import read_events
-from kamou.store.refusal_counts import count_refusals
+from kamou.store.refusal_counts import StrategyCounts, count_by_strategy, count_refusals
 from tests.runs.traded_days import trade_days
 
 
@@ -48,3 +48,26 @@ def test_each_code_of_each_refusal_in_the_journal_is_counted_once(journal: Path)
     for tier in Tier:
         counts = [each.count for each in found if each.tier is tier]
         assert counts == sorted(counts, reverse=True)
+
+
+def test_signals_and_abstentions_are_counted_by_strategy(journal: Path) -> None:
+    reader = database.open_reader(journal)
+    signals: Counter[str] = Counter()
+    abstained: dict[str, Counter[str]] = {}
+    for stored in read_events(reader, 0):
+        if isinstance(stored.event, e.CycleRanked):
+            ranked = stored.event
+            assert sum(int(each.value) for each in ranked.by_strategy) == ranked.candidates
+            signals.update({each.name: int(each.value) for each in ranked.by_strategy})
+            for figure in ranked.abstained:
+                strategy, code = figure.name.split(".")
+                abstained.setdefault(strategy, Counter())[code] += int(figure.value)
+    found = count_by_strategy(reader)
+    reader.close()
+    assert signals
+    assert found == {
+        name: StrategyCounts(candidates=signals[name], abstained=dict(abstained[name]))
+        for name in abstained
+    }
+    for each in found.values():
+        assert list(each.abstained.values()) == sorted(each.abstained.values(), reverse=True)

@@ -297,6 +297,7 @@ def _ranked(at_ms: int, candidate: Candidate) -> e.Event:
         bar_closed_at_ms=at_ms,
         symbols=220,
         candidates=3,
+        by_strategy=(),
         abstained=(Figure(name="mean_reversion.6", value="217"),),
         late_shards=0,
         top=(to_ranked(candidate),),

@@ -6,6 +6,7 @@ A shard is fresh if it answered with the newest bar of all shards; otherwise it 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -54,6 +55,7 @@ class RankedCycle:
     bar_closed_at_ms: int  # 0 if no bar closed in this cycle
     symbols: int  # of fresh shards
     candidates: int  # signals, of which ``top`` has the best
+    by_strategy: tuple[Figure, ...]  # number of signals of each strategy that has one
     abstained: tuple[Figure, ...]
     late_shards: int
     top: tuple[Candidate, ...]
@@ -74,6 +76,7 @@ class Ranking(RankedCycle):
             bar_closed_at_ms=self.bar_closed_at_ms,
             symbols=self.symbols,
             candidates=self.candidates,
+            by_strategy=self.by_strategy,
             abstained=self.abstained,
             late_shards=self.late_shards,
             top=self.top,
@@ -166,6 +169,10 @@ def rank_bar(
         bar_closed_at_ms=bar.closed_at_ms,
         symbols=len(symbols),
         candidates=len(ordered),
+        by_strategy=tuple(
+            Figure(name=name, value=str(count))
+            for name, count in sorted(Counter(name for _, _, name, *_ in ordered).items())
+        ),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
         late_shards=late_shards,
         top=best,

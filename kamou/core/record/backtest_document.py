@@ -10,12 +10,14 @@ from typing import NotRequired, TypedDict
 
 
 class StrategyReport(TypedDict):
-    """Closed trades of one strategy.
+    """Signals, abstentions and closed trades of one strategy.
 
     ``without_r`` counts the trades of which a part had no plan. These have no R. ``mean_r`` is the
     mean of the others; None if there are none.
     """
 
+    candidates: int  # signals, also those beyond the best of a cycle
+    abstained: dict[str, int]  # number of abstentions by code, the most frequent first
     trades: int
     wins: int
     pnl_net: str  # money, decimal text

@@ -100,6 +100,7 @@ def test_a_ranking_lists_its_top_candidates_and_counts_all_of_them() -> None:
     ranking = ranked([answer(0, scores_of("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
     assert [c.symbol for c in ranking.top] == ["B"]
     assert ranking.candidates == 2
+    assert ranking.by_strategy == (Figure(name="mean_reversion", value="2"),)
 
 
 def test_abstentions_are_counted_by_strategy_and_code() -> None:
