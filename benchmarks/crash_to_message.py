@@ -27,7 +27,7 @@ from kamou.supervisor import Supervisor
 CRASH, WORK = "crash", "work"
 
 
-class Fragile(Actor):
+class Fragile(Actor[Any]):
     """Notes when it crashed and when it next worked."""
 
     def __init__(self, notes: Notes, inbox: Mailbox[Any]) -> None:

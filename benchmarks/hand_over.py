@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def main() -> None:
         open_ms=bars.open_ms[skipped:],
         period_ms=np.int64(bars.period_ms),
         decimals=np.array([decimals_of(prices[:, :, at]) for at in range(len(symbols))]),
-        **columns,
+        **cast(dict[str, Any], columns),
     )
     shape = {
         "symbols": len(symbols),

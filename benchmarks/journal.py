@@ -147,7 +147,7 @@ def measure(count: int) -> dict[str, Any]:
         return work
 
     def per_row(connection: sqlite3.Connection) -> None:
-        table = Database(connection, execute_plugins=False)["event"]
+        table = Database(connection, execute_plugins=False).table("event")
         for row in few:
             table.insert(dict(zip(names, row, strict=True)))
 

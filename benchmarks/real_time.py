@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import trio
@@ -19,14 +19,16 @@ from trio.lowlevel import in_trio_run
 from kamou.app import SystemInputs, Tree, compose
 from kamou.clock import SimulatedClock
 from kamou.core.day import MINUTE_MS
+from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
 from kamou.ids import derive_salt
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
-from kamou.runs.session import SessionFiles, open_session_in_thread
+from kamou.runs.session import SessionFiles, open_session, open_session_in_thread
 from kamou.runtime.heap import freeze_heap
+from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings, load_settings
@@ -90,6 +92,7 @@ def open_data_directory(settings: Settings) -> tuple[DataDirectory, demo.MarketB
         gate=AssumedLiveGate(),
         progress=lambda what, done, total: None,
         announce=_report_crash,
+        on_strategy_failed=_raise_failure,
         stop=threading.Event(),
     ).run()
     return data_dir, binding
@@ -98,6 +101,10 @@ def open_data_directory(settings: Settings) -> tuple[DataDirectory, demo.MarketB
 def _report_crash(exit_: ChildExit) -> None:
     if exit_.error is not None:
         sys.stderr.write(f"{exit_.child} crashed: {exit_.error!r}\n")
+
+
+def _raise_failure(failure: StrategyFailure) -> None:
+    raise AssertionError(f"a strategy failed, so nothing is measured: {failure}")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -145,16 +152,15 @@ async def trading(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
         """Trio's clock is asked by the loop's thread alone; to open takes no time that matters."""
         return clock.now_ms() if in_trio_run() else begun_ms
 
-    async with open_session_in_thread(
+    opening = partial(
+        open_session,
         settings=settings,
-        files=SessionFiles(
-            database=data_dir.database,
-            venue=data_dir.exchange,
-        ),
+        files=SessionFiles(database=data_dir.database, venue=data_dir.exchange),
         source=source,
         clock=utc,
         gate=AssumedLiveGate.label,
-    ) as session:
+    )
+    async with open_session_in_thread(opening) as session:
         tree = compose(
             SystemInputs(
                 settings=settings,
@@ -180,7 +186,7 @@ async def trading(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
 async def crash(tree: Tree) -> None:
     """One scanner's crash, and its recovery."""
     inbox = tree.mailboxes.scanners[0]
-    inbox.put_nowait("what no scanner understands")
+    cast(Mailbox[Any], inbox).put_nowait("what no scanner understands")
     with trio.fail_after(600):
         while inbox.up:  # noqa: ASYNC110 - nothing tells of it
             await trio.sleep(0.001)

@@ -20,6 +20,7 @@ import trio
 from real_time import MIDNIGHT_MS, Bench, crash, run_on, settings_for, trading
 
 from kamou.core.day import MINUTE_MS
+from kamou.runtime.supervision import ChildExit
 
 LIMITS_MS = {  # on 5-minute bars; more symbols and finer bars are reported without a limit
     220: {"start": 50.0, "steady": 50.0, "crash": 50.0, "midnight": 50.0},
@@ -80,7 +81,8 @@ class Stretches(trio.abc.Instrument):
 
 async def stretches(bench: Bench) -> dict[str, Any]:
     """All phases of one run."""
-    seen, clock, exits = Stretches(), bench.clock(), []
+    seen, clock = Stretches(), bench.clock()
+    exits: list[ChildExit] = []
     trio.lowlevel.add_instrument(seen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(seen.probe)

@@ -28,6 +28,7 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import Candidate, Side
 from kamou.data_directory.folder import DataDirectory
 from kamou.messages.signals import RefinedSignal, SignalsRefined
+from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings
 from kamou.store import database
 from kamou.store.journal import read_events
@@ -92,7 +93,8 @@ async def enter(
 
 async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
     """The longest unprotected period of idle rounds, and of rounds with a scanner's crash."""
-    clock, exits = bench.clock(), []
+    clock = bench.clock()
+    exits: list[ChildExit] = []
     done: list[tuple[str, int, int]] = []  # kind, from, until
     async with trading(bench, clock, exits) as tree:
         held = {p.symbol for p in await tree.port.positions()}
@@ -108,7 +110,7 @@ async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
             await trio.sleep(CALM_S)
             done.append((kind, began_ms, clock.now_ms()))
     by_kind: dict[str, list[int]] = {"idle": [], "crash": []}
-    for filled_ms, period_ms in unprotected_ms(bench.folder, since_ms=done[0][1]):
+    for filled_ms, period_ms in unprotected_ms(bench.data_dir, since_ms=done[0][1]):
         for kind, began_ms, ended_ms in done:
             if began_ms <= filled_ms < ended_ms:
                 by_kind[kind].append(period_ms)

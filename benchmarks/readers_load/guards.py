@@ -99,14 +99,15 @@ def request_us(name: str, requests: int) -> float:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    port = int(child.stdout.readline())
+    asked, answered = child.stdin, child.stdout
+    assert asked is not None
+    assert answered is not None
+    port = int(answered.readline())
 
     def cpu_s() -> float:
-        child.stdin.write("\n")
-        child.stdin.flush()
-        return float(child.stdout.readline())
+        asked.write("\n")
+        asked.flush()
+        return float(answered.readline())
 
     peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     rounds = requests // CONNECTIONS
