@@ -56,16 +56,16 @@ def explain(
     limits that would demote it, and its changes so far.
     """
     from kamou.core.record.gate_explanation import explain_strategy
-    from kamou.core.record.gate_record import find_strategies
     from kamou.core.record.gate_transitions import GateRules
     from kamou.store.gate_changes import query_gate_changes
+    from kamou.store.gate_records import find_gate_strategies
 
     check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
     directory = DataDirectory(resolved.settings.data_dir)
     with contextlib.closing(open_database(directory, database)) as reader:
         book, now_ms = RecordedBook().follow(reader), _newest_ms(reader)
-        known = find_strategies(book)
+        known = find_gate_strategies(reader)
         wanted = known if strategy is None else [strategy]
         rules = GateRules(equity=float(resolved.settings.equity))
         found = [
@@ -121,7 +121,7 @@ def _all_lines(
 ) -> Iterator[str]:
     if not found or (wanted is not None and wanted not in known):
         named = "no strategy" if wanted is None else f"nothing of {wanted}"
-        yield f"the journal has {named} with a shadow trade; each begins in SHADOW"
+        yield f"the journal has {named} at the gate; each strategy begins in SHADOW"
         return
     for number, (each, changes) in enumerate(found):
         if number:

@@ -20,6 +20,7 @@ from kamou.core.record.canary import Pair
 from kamou.core.record.e_values import ResultOfTrade
 from kamou.core.record.gate_transitions import GateRecord
 from kamou.messages.codec import decode, kind_of
+from kamou.store.latest_run import ASSUMED_GATE, latest_run
 from kamou.store.shadow_rows import ShadowTradeRow
 from kamou.store.table_rows import select
 
@@ -36,8 +37,16 @@ class GateSource:
 
 
 def find_gate_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the strategies with a shadow trade or a change at the gate, by name."""
-    found: set[str] = set()
+    """Return the strategies at the gate, by name.
+
+    They are the enabled ones of the newest run if its gate has states, and those with a shadow
+    trade or a change at the gate.
+
+    Raises:
+        ValueError: this version cannot decode the newest run's event.
+    """
+    run = latest_run(reader)
+    found = set(run.enabled if run is not None and run.gate != ASSUMED_GATE else ())
     for table in ("shadow_trade", "gate_change"):
         # Each step finds the next name in the index, so it does not read all rows.
         rows = reader.execute(

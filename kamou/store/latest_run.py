@@ -14,6 +14,8 @@ from kamou.core.kinds import MarketEdges, RunMode
 from kamou.core.risk.limits import RiskLimits
 from kamou.messages.codec import decode, kind_of
 
+ASSUMED_GATE = "assumed"  # label of the gate that grants every strategy its size
+
 
 @attrs.frozen(kw_only=True)
 class LatestRun:
@@ -28,6 +30,7 @@ class LatestRun:
     gate: str  # label of the gate; "assumed": every strategy trades at full size
     daily_loss_max: Decimal  # its daily loss limit, as a fraction of the day's opening equity
     equity: Decimal  # setting of the equity at the start, from which the gate's returns compound
+    enabled: tuple[str, ...] = ()  # enabled strategies
     recorded: bool = False  # the data directory has a replay of recorded data
     ended: bool = False  # the replay has reached its end
     planted: bool = False  # the generated market may have planted edges
@@ -54,6 +57,7 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
         gate=run.gate,
         daily_loss_max=Decimal(str(settings.get("risk.daily_loss_max", DAILY_LOSS_MAX))),
         equity=Decimal(str(settings.get("equity", EQUITY))),
+        enabled=tuple(map(str, settings.get("strategies.enabled", ()))),
         recorded=_has_event(reader, ReplayStarted),
         planted=settings.get("demo.edges") == MarketEdges.BY_SEED,
         ended=_has_event(reader, ReplayEnded),

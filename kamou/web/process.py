@@ -97,8 +97,9 @@ def set_limit(which: int, limit: int) -> None:
 
 def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
     """Serve the pages on the handed-over socket until a stop signal."""
+    from kamou.store.latest_run import ASSUMED_GATE
     from kamou.web.serving import make_serving, serve_until_signal
-    from kamou.web.site import ASSUMED_GATE, Site
+    from kamou.web.site import Site
 
     site = Site(
         mode=handover.mode,

@@ -8,7 +8,7 @@ from enum import StrEnum
 import attrs
 
 from kamou.core.kinds import RunMode
-from kamou.store.latest_run import LatestRun
+from kamou.store.latest_run import ASSUMED_GATE, LatestRun
 
 RISK_NOTICE = (
     "This is not financial advice and no promise of profit. Perpetual futures are traded with"
@@ -19,7 +19,6 @@ GATE_NOTICE = (
     "The promotion gate is assumed live here: the strategies trade without having qualified by"
     " a shadow record of their own."
 )
-ASSUMED_GATE = "assumed"  # label of the gate that grants every strategy its size
 MODE_NOTICES = {
     RunMode.DEMO: "Demo: simulated market and simulated money",
     RunMode.PAPER: "Paper: real market data, simulated money",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
@@ -55,14 +56,16 @@ def write_shadow_record(path: Path, *, days: int = 75, seed: int = 5) -> None:
     connection.close()
 
 
-def started(at_ms: int, gate: str = "earned") -> e.RunStarted:
+def started(at_ms: int, gate: str = "earned", enabled: tuple[str, ...] = ()) -> e.RunStarted:
     return e.RunStarted(
         at_ms=at_ms,
         run_number=1,
         mode=RunMode.DEMO,
         version="1",
         config_digest="c0ffee" * 10,
-        config_json='{"cycle.period_s":3600,"equity":"10000"}',
+        config_json=json.dumps(
+            {"cycle.period_s": 3600, "equity": "10000", "strategies.enabled": enabled}
+        ),
         change_reason="first run",
         gate=gate,
     )

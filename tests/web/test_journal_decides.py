@@ -11,9 +11,9 @@ from kamou.core.book.events import RunStarted
 from kamou.core.kinds import RunMode
 from kamou.store import database
 from kamou.store.journal import JournalWriter
-from kamou.store.latest_run import latest_run
+from kamou.store.latest_run import ASSUMED_GATE, latest_run
 from kamou.web.app import PublicSite
-from kamou.web.site import ASSUMED_GATE, Site
+from kamou.web.site import Site
 from tests.site_client import Client, inline
 
 

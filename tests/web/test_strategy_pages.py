@@ -166,18 +166,37 @@ async def test_an_unknown_strategy_is_not_found(
             assert "<script>" not in reply.text
 
 
-@pytest.mark.parametrize("gate", ["assumed", "earned"])
-async def test_a_record_without_shadow_trades_says_so(
-    tmp_path: Path, client: Client, gate: str
-) -> None:
-    path = tmp_path / "kamou.sqlite3"
+def write_start(path: Path, gate: str) -> PublicSite:
     migrate_journal(path)
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, run_number=1).append([started(START_MS, gate)])
-    site = PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
+        JournalWriter(connection, run_number=1).append([started(START_MS, gate, ("macro", "own"))])
+    return PublicSite(path, Site(mode=RunMode.DEMO), runner=inline)
+
+
+async def test_a_record_with_the_assumed_gate_says_so_and_has_no_strategy_at_the_gate(
+    tmp_path: Path, client: Client
+) -> None:
+    site = write_start(tmp_path / "kamou.sqlite3", "assumed")
     text = await get(site, client, "/strategies")
-    assert "No shadow trade has been recorded yet" in text
-    assert ("the gate is assumed live" in text) == (gate == "assumed")
+    assert "No strategy is at the gate" in text
+    assert "the gate is assumed live" in text
+    assert (await get(site, client, "/strategies", as_json=True))["strategies"] == []
+
+
+async def test_an_enabled_strategy_without_a_shadow_trade_stands_in_shadow_and_lacks_all(
+    tmp_path: Path, client: Client
+) -> None:
+    site = write_start(tmp_path / "kamou.sqlite3", "earned")
+    found = (await get(site, client, "/strategies", as_json=True))["strategies"]
+    assert [(each["strategy"], each["state"], each["open"]) for each in found] == [
+        ("macro", "SHADOW", 0),
+        ("own", "SHADOW", 0),
+    ]
+    assert all(each["evaluation"]["n"] == 0 and len(each["lacks"]) > 3 for each in found)
+    assert "shadow: no real trades" in await get(site, client, "/strategies")
+    assert "No block counts yet" in await get(site, client, "/strategies/macro")
+    async with client(site) as http:
+        assert (await http.get("/strategies/mean_reversion")).status_code == 404
 
 
 @pytest.mark.parametrize(
