@@ -27,6 +27,7 @@ from typing import Any
 import peer_engines
 
 NAME = "generated"
+STRATEGIES = ("mean_reversion", "oi_momentum")  # those of the kept figures
 PEER_SYMBOLS = 20  # a peer is timed on so many, but for vectorbt, whose start costs more than them
 TIMEOUT_S = 1_800
 NOW_MS = 4_102_444_800_000  # 2100: generated bars are never in the future
@@ -52,7 +53,7 @@ def run_kamou(data_dir: Path) -> dict[str, Any]:
     from kamou.runs import backtest
     from kamou.settings.config import load_settings
 
-    resolved = load_settings(None, {})
+    resolved = load_settings(None, {"strategies.enabled": STRATEGIES})
     resolved = attrs.evolve(resolved, settings=attrs.evolve(resolved.settings, data_dir=data_dir))
     began = time.process_time()
     report = backtest.run(resolved, data=NAME)
@@ -72,7 +73,7 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
     bars = open_market(data_dir, NAME, now_ms=NOW_MS).data.bars
     began = time.process_time()
     width, period_ms = len(bars.symbols), 900_000
-    strategies = make_strategies(("mean_reversion", "oi_momentum"), {})
+    strategies = make_strategies(STRATEGIES, {})
     panel = make_panel(tuple(strategies.values()), bars.symbols, period_ms)
     bars = resample(bars, period_ms)
     per_bar = period_ms // bars.period_ms

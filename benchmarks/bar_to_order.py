@@ -39,6 +39,7 @@ from kamou.venue.market.generator import GeneratedMarket
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01
 WARMUP_DAYS = 35
+STRATEGIES = ("mean_reversion", "oi_momentum")  # those of the kept figures
 HOPS, HOP_ROUNDS = 5, 2_000
 DURABLE_ROUNDS = 200
 
@@ -66,7 +67,7 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
     """Nanoseconds from bar to order, one figure for every bar that led to an entry."""
     market = GeneratedMarket(seed=7, origin_ms=ORIGIN_MS, symbols=symbols)
     start_ms = ORIGIN_MS + WARMUP_DAYS * DAY_MS
-    settings = load_settings(None, {}).settings
+    settings = load_settings(None, {}, {"strategies.enabled": STRATEGIES}).settings
     clock = SimulatedClock(start_ms=start_ms)
 
     async def main(folder: Path) -> None:

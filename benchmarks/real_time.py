@@ -36,6 +36,7 @@ from kamou.store import database
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it
 BEFORE_MS = 29 * MINUTE_MS  # a run begins so long before it, and has 14 minutes to start
+STRATEGIES = ("mean_reversion", "oi_momentum")
 RESTARTS_MAX = 10_000  # benchmarks crash actors on purpose
 
 T = TypeVar("T")
@@ -62,8 +63,11 @@ class MovedClock(trio.abc.Clock):
 
 
 def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
-    """The defaults, with what the crashes and the entries of this benchmark need."""
-    given = load_settings(None, {}).settings
+    """The defaults, with what the crashes and the entries of this benchmark need.
+
+    The strategies are those of the kept figures.
+    """
+    given = load_settings(None, {}, {"strategies.enabled": STRATEGIES}).settings
     return attrs.evolve(
         given,
         demo=attrs.evolve(given.demo, symbols=symbols, bar_s=bar_s, days=days),

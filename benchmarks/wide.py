@@ -8,9 +8,10 @@ it bars of the same shape are generated. Import and the files that an engine rea
 uncounted. Engines take turns, and a figure is the median of its rounds. Each engine of others runs
 once before, over few bars, so that it does not pay for compiling.
 
-Kamou runs ``kamou backtest`` with default settings: two strategies, every actor, vetoes, governor,
-permits, journal and checker. The others run one simpler rule (``RULE``), each in its own way, and
-say what that includes: ``does`` and ``does_not``.
+Kamou runs ``kamou backtest`` with two strategies (``STRATEGIES``, those of the kept figures) and
+otherwise default settings: every actor, vetoes, governor, permits, journal and checker. The others
+run one simpler rule (``RULE``), each in its own way, and say what that includes: ``does`` and
+``does_not``.
 
 ``--markdown`` prints the table of docs/performance.md instead; ``--markdown FILE`` prints it for a
 report that was kept, of this benchmark or of all.
@@ -64,6 +65,7 @@ GOALS = {  # Kamou's CPU seconds to theirs, at most
     "um_15m": {"nautilus_trader": 0.333},
 }
 PEAK_MB_GOAL = 250
+STRATEGIES = ("--strategies", "mean_reversion,oi_momentum")
 TRIAL = ("--symbols", "3", "--bars", "300")
 KAMOU_DOES = (
     "two strategies, cross-sectional ranking, vetoes, sizing",
@@ -116,10 +118,11 @@ def hand_over(name: str, file: str, folder: Path, *limits: str) -> dict[str, Any
 
 def run_kamou(name: str, folder: Path) -> dict[str, Any]:
     report = folder / "report.json"
-    spent = spend_on_kamou("backtest", "--data", name, "--json", str(report), folder=folder)
+    wanted = ("--data", name, *STRATEGIES, "--json", str(report))
+    spent = spend_on_kamou("backtest", *wanted, folder=folder)
     found = json.loads(report.read_text())
-    wanted = ("symbols", "bars", "trades", "orders", "cycles", "candidates", "violations")
-    figures = {figure: found[figure] for figure in wanted if figure in found}
+    kept = ("symbols", "bars", "trades", "orders", "cycles", "candidates", "violations")
+    figures = {figure: found[figure] for figure in kept if figure in found}
     said = {"does": KAMOU_DOES, "does_not": KAMOU_DOES_NOT}
     return {**figures, **said, **peer_engines.cost(spent, found["bars"])}
 

@@ -25,7 +25,14 @@ class StrategySettings:
     Parameters that are not given have the defaults of the strategy's module.
     """
 
-    enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
+    enabled: tuple[str, ...] = (
+        "order_flow",
+        "funding_fade",
+        "ratio_fade",
+        "mean_reversion",
+        "macro",
+        "oi_momentum",
+    )
     path: str = ""  # folder of the operator's own strategies; empty: none
     # By strategy name. The settings' keys are strategies.NAME.PARAMETER.
     parameters: Mapping[str, attrs.AttrsInstance] = attrs.field(

@@ -65,8 +65,11 @@ def test_the_same_days_give_the_same_report_and_another_currency_another_digest(
         tmp_path, str(Path(SHARED) / "data" / "um_15m"), now_ms=SystemClock().now_ms()
     )
     days = (CRASH_MS - 86_400_000, CRASH_MS)
+    # The recording has neither order flow nor account ratios, so two strategies abstain everywhere.
     first, second = (replay(Settings(), market, timerange=days) for _ in range(2))
     assert first["trades"] > 0
     assert first == second
+    abstained = {line["code"]: line["count"] for line in first["refusals"] if line["tier"] == "T1"}
+    assert abstained["SOURCE_MISSING"] >= 2 * first["symbols"] * first["cycles"]
     other = replay(attrs.evolve(Settings(), currency="USDC"), market, timerange=days)
     assert other["digest"] != first["digest"]

@@ -46,6 +46,10 @@ def fader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
 
 
+def test_every_strategy_of_the_package_is_enabled_by_default() -> None:
+    assert sorted(Settings().strategies.enabled) == list(strategies.list_names())
+
+
 @pytest.mark.usefixtures("fader")
 def test_a_new_strategy_file_adds_its_settings_to_toml_and_page_with_range_and_unit() -> None:
     assert flatten_settings(Settings())["strategies.fader.patience"] == 7
