@@ -51,7 +51,7 @@ class CycleSettings:
     shards: int = 2  # scanners; each has the fixed cost of a bar again
     shard_deadline_ms: int = 2_000  # after the first shard; later ones are left out of the cycle
     candidate_ttl_s: int = 60  # an unused candidate expires
-    candidates_max: int = 20  # candidates that a cycle passes to the vetoes (T2)
+    candidates_max: int = 20  # of each strategy, that a cycle passes to the vetoes
 
     def trade_period_ms(self, native_ms: int) -> int:
         """Return the trade timeframe in ms: the setting, or the market's bars if longer."""

@@ -54,7 +54,8 @@ _GENERAL = (
     _S("cycle.candidate_ttl_s", "s",
        "lifetime of an unused candidate, from the veto (T2)", 1, 3_600),
     _S("cycle.candidates_max", "candidates",
-       "maximum number of candidates that a cycle passes to the vetoes (T2)", 1, 1_000),
+       "maximum number of each strategy's candidates that a cycle passes to the vetoes (T2)", 1,
+       1_000),
 )
 
 _RISK = (

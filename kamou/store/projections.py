@@ -324,7 +324,7 @@ REFUSAL_TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
     }
 )
 """Events that are refusals, with their tiers. Consecutive ones are written in one statement: most
-candidates of a full portfolio are refused, up to ``cycle.candidates_max`` at every bar."""
+candidates of a full portfolio are refused, up to ``cycle.candidates_max`` of each strategy."""
 
 _KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), REFUSAL_TIERS.keys())
 assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has two projections"

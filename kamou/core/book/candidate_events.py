@@ -1,7 +1,7 @@
 """Events of the vetoes, verdicts and denials of a cycle's candidates.
 
 All vetoes of a cycle are one event, and so are its verdicts. An event for each candidate would be
-most of the journal: up to ``cycle.candidates_max`` at every bar.
+most of the journal: up to ``cycle.candidates_max`` of each strategy at every bar.
 """
 
 from __future__ import annotations

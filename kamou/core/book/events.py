@@ -69,7 +69,7 @@ class CycleRanked(Event):
     cycle_at_ms: int
     bar_closed_at_ms: int  # 0 when no bar closed in this cycle
     symbols: int  # number of ranked symbols
-    candidates: int  # number of signals, of which ``top`` has the best
+    candidates: int  # number of signals; ``top`` has the best of each strategy
     by_strategy: tuple[Figure, ...]  # number of signals of each strategy that has one
     abstained: tuple[Figure, ...]  # numbers of abstentions, named ``strategy.CODE``
     late_shards: int  # number of shards that did not answer with the newest bar

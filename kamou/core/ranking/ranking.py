@@ -54,7 +54,7 @@ class RankedCycle:
 
     bar_closed_at_ms: int  # 0 if no bar closed in this cycle
     symbols: int  # of fresh shards
-    candidates: int  # signals, of which ``top`` has the best
+    candidates: int  # signals, of which ``top`` has the best of each strategy
     by_strategy: tuple[Figure, ...]  # number of signals of each strategy that has one
     abstained: tuple[Figure, ...]
     late_shards: int
@@ -120,7 +120,7 @@ def merge_shards(
         universe: symbols of each shard, by its index.
         strategies: the strategies by name.
         period_ms: length of the bars.
-        top: maximum number of candidates in ``Ranking.top``.
+        top: maximum number of candidates of each strategy in ``Ranking.top``.
     """
     bar_closed_at_ms = max((s.bar_closed_at_ms for s in shards), default=0)
     fresh = [s for s in shards if s.bar_closed_at_ms == bar_closed_at_ms]
@@ -164,14 +164,19 @@ def rank_bar(
         for part in scored
         for i, strength in part.signals()
     )
-    best = tuple(part.candidate(i, bar) for *_, i, part in ordered[:top])
+    counts: Counter[str] = Counter()
+    chosen: list[Candidate] = []
+    for _, _, name, i, part in ordered:
+        counts[name] += 1
+        if counts[name] <= top:
+            chosen.append(part.candidate(i, bar))
+    best = tuple(chosen)
     return Ranking(
         bar_closed_at_ms=bar.closed_at_ms,
         symbols=len(symbols),
         candidates=len(ordered),
         by_strategy=tuple(
-            Figure(name=name, value=str(count))
-            for name, count in sorted(Counter(name for _, _, name, *_ in ordered).items())
+            Figure(name=name, value=str(count)) for name, count in sorted(counts.items())
         ),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
         late_shards=late_shards,

@@ -111,9 +111,9 @@ def deny_without_headroom(
 ) -> Denial | None:
     """Return the denial of a candidate that has no headroom at any quote, or None.
 
-    A full portfolio gets up to ``cycle.candidates_max`` candidates at every bar. Their quotes need
-    not be read. ``size_trade`` would deny each candidate that this function denies. If the account
-    is too small for any entry, this function returns None, and ``size_trade`` denies the candidate.
+    A full portfolio gets many candidates at every bar, whose quotes need no read. ``size_trade``
+    would deny each candidate that this function denies. If the account is too small for any entry,
+    this function returns None, and ``size_trade`` denies the candidate.
 
     Args:
         fraction: share of the full size, see ``size_fraction``.

@@ -103,6 +103,26 @@ def test_a_ranking_lists_its_top_candidates_and_counts_all_of_them() -> None:
     assert ranking.by_strategy == (Figure(name="mean_reversion", value="2"),)
 
 
+@given(st.integers(1, 4), st.data())
+@settings(max_examples=60)
+def test_the_limit_of_candidates_is_for_each_strategy(top: int, data: st.DataObject) -> None:
+    """What one strategy wants takes no place from another, however strong it is."""
+    both = make_strategies(["mean_reversion", "macro"], {})
+    drawn = st.lists(st.floats(-1, 1), min_size=6, max_size=6)
+    columns = [scores_of(name, 6, score=data.draw(drawn)) for name in both]
+    together = ranked([answer(0, *columns)], both, top=top, universe=(tuple("ABCDEF"),)).top
+    for part in columns:
+        alone = ranked(
+            [answer(0, part)],
+            {part.strategy: both[part.strategy]},
+            top=top,
+            universe=(tuple("ABCDEF"),),
+        )
+        assert [c for c in together if c.strategy == part.strategy] == list(alone.top)
+        assert len(alone.top) == min(top, alone.candidates)
+    assert [c.score for c in together] == sorted((c.score for c in together), reverse=True)
+
+
 def test_abstentions_are_counted_by_strategy_and_code() -> None:
     ranking = ranked(
         [
