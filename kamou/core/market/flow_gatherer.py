@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
-from kamou.core.arrays import Floats
+from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.order_flow import (
     LEVELS,
     SPREAD,
@@ -51,46 +52,52 @@ class FlowGatherer:
         self._spread_bps = np.zeros(width)  # sum over the new quotes
         self._bought, self._volume = np.zeros(width), np.zeros(width)
 
-    def take_quote(self, column: int, quote: BookLevels) -> None:
-        """Add one quote of a symbol, ``[1, levels]``, with up to ``LEVELS`` levels.
+    def take_quotes(self, columns: Ints, quotes: BookLevels) -> None:
+        """Add one quote of each of some symbols, ``[symbols, levels]``; none twice.
 
-        If the best level is missing, not finite, not positive or crossed, the stream counts as
-        interrupted. Such values in deeper levels make their OFI unknown.
+        Up to ``LEVELS`` levels count. If the best level is missing, not finite, not positive or
+        crossed, the stream counts as interrupted. Such values in deeper levels make their OFI
+        unknown.
         """
-        new = {name: _pad(getattr(quote, name)[0]) for name in QUOTE_COLUMNS}
-        bid, ask = new["bid"][0], new["ask"][0]
-        if not (0 < bid < ask < np.inf and new["bid_qty"][0] > 0 and new["ask_qty"][0] > 0):
-            self.interrupt(column)
-            return
-        pairs = {name: np.stack((self._quote[name][column], new[name])) for name in QUOTE_COLUMNS}
+        new = {name: _pad(getattr(quotes, name)) for name in QUOTE_COLUMNS}
+        best = {name: levels[:, 0] for name, levels in new.items()}
+        sound = (best["bid"] < best["ask"]) & (best["bid_qty"] > 0) & (best["ask_qty"] > 0)
+        self.interrupt(columns[~sound])
+        columns = columns[sound]
+        new = {name: levels[sound] for name, levels in new.items()}
+        pairs = {name: np.stack((self._quote[name][columns], new[name])) for name in QUOTE_COLUMNS}
         book = BookLevels(**pairs)
-        self._sum[column] += find_contributions(book)[0]
-        self._depth[column] += find_depths(book)[1]
-        self._spread_bps[column] += _find_spread_bps(bid, ask)
-        self._new[column] += 1
+        self._sum[columns] += find_contributions(book)[0]
+        self._depth[columns] += find_depths(book)[1]
+        self._spread_bps[columns] += _find_spread_bps(new["bid"][:, 0], new["ask"][:, 0])
+        self._new[columns] += 1
         for name in QUOTE_COLUMNS:
-            self._quote[name][column] = new[name]
+            self._quote[name][columns] = new[name]
 
-    def take_trade(self, column: int, quantity: float, *, bought: bool) -> None:
-        """Add one market trade of a symbol, in base units; ``bought``: its taker bought.
+    def take_trades(self, columns: Ints, quantity: Floats, bought: npt.NDArray[np.bool_]) -> None:
+        """Add market trades, each ``[trades]``; a symbol may have several.
 
-        A quantity that is not finite, 0 or negative interrupts the stream.
+        Args:
+            columns: the symbol of each trade.
+            quantity: base units; if it is not finite, 0 or negative, the stream counts as
+                interrupted.
+            bought: True if the taker bought.
         """
-        if not 0 < quantity < np.inf:
-            self.interrupt(column)
-            return
-        self._volume[column] += quantity
-        self._bought[column] += quantity if bought else 0.0
+        sound = (quantity > 0) & (quantity < np.inf)
+        self.interrupt(columns[~sound])
+        columns, quantity = columns[sound], quantity[sound]
+        np.add.at(self._volume, columns, quantity)
+        np.add.at(self._bought, columns, np.where(bought[sound], quantity, 0.0))
 
-    def interrupt(self, column: int) -> None:
-        """Note that quotes or trades of a symbol may have been lost.
+    def interrupt(self, columns: Ints | int) -> None:
+        """Note that quotes or trades of these symbols may have been lost.
 
-        Call it when the stream breaks, and again when it is back. The symbol's open window then has
-        no figures, and its next quote is compared with none.
+        Call it when the stream breaks, and again when it is back. The open windows of the symbols
+        then have no figures, and their next quotes are compared with none.
         """
-        self._complete[column] = False
+        self._complete[columns] = False
         for name in QUOTE_COLUMNS:
-            self._quote[name][column] = np.nan
+            self._quote[name][columns] = np.nan
 
     def close(self, end_ms: int) -> FlowWindows:
         """Return the window that ends at ``end_ms``, and begin the next one.
@@ -120,7 +127,8 @@ def _find_spread_bps(bid: Floats, ask: Floats) -> Floats:
 
 
 def _pad(levels: Floats) -> Floats:
-    """Return ``LEVELS`` finite, positive values, NaN instead of any other."""
-    padded = np.full(LEVELS, np.nan)
-    padded[: min(LEVELS, len(levels))] = levels[:LEVELS]
+    """Return ``[symbols, LEVELS]`` finite, positive values, NaN instead of any other."""
+    padded = np.full((len(levels), LEVELS), np.nan)
+    width = min(LEVELS, levels.shape[1])
+    padded[:, :width] = levels[:, :width]
     return np.where((padded > 0) & (padded < np.inf), padded, np.nan)

@@ -19,7 +19,6 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import attrs
 import numpy as np
@@ -57,6 +56,7 @@ from kamou.venue.market.generated_day import (
 from kamou.venue.market.generated_flow import FlowSettings, make_flow_windows
 from kamou.venue.market.market_states import MarketStates, StateKeeper
 from kamou.venue.market.planting import plant, prepare
+from kamou.venue.market.tape_walk import TapeWalk
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01, later than any run
@@ -182,6 +182,10 @@ class GeneratedMarket:
         """Return the order flow of each ``FLOW_WINDOW_MS``, available at its end."""
         return make_flow_windows(self, since_ms, until_ms, self._moves_of)
 
+    def walk_flow(self, symbols: tuple[str, ...]) -> TapeWalk:
+        """Return a walk of quotes and market trades, which agree with ``flow_windows``."""
+        return TapeWalk(self, symbols)
+
     def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
         """Return the bars and series of an interval as a dataset that can be stored."""
         return Dataset(
@@ -224,8 +228,7 @@ class GeneratedMarket:
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
         self.states.adopt(maker.states)
         for name in _CACHES:
-            days: OrderedDict[int, Any] = getattr(maker, name)
-            get_cached(getattr(self, name), day, partial(days.__getitem__, day))
+            get_cached(getattr(self, name), day, partial(getattr(maker, name).__getitem__, day))
 
     def use_keeper(self, keeper: StateKeeper) -> None:
         """Store states in ``keeper`` from now on, and read them from it."""
@@ -352,10 +355,8 @@ class GeneratedMarket:
         path = self._path_of(bar)
         start, end = start_ms / self.step_ms, end_ms / self.step_ms
         opened = path.at(start)
-        if end_ms == self.step_ms:
-            close = path.close
-        else:
-            close = self.prices(self.first_ms + bar * self.step_ms + end_ms)
+        at_ms = self.first_ms + bar * self.step_ms + end_ms
+        close = path.close if end_ms == self.step_ms else self.prices(at_ms)
         high, low = np.maximum(opened, close), np.minimum(opened, close)
         high = np.where((start <= path.high_at) & (path.high_at <= end), path.high, high)
         low = np.where((start <= path.low_at) & (path.low_at <= end), path.low, low)

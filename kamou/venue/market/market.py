@@ -15,6 +15,7 @@ from kamou.core.arrays import Floats
 from kamou.core.market.bars import Bars, Series
 from kamou.core.market.bars import Segment as Segment
 from kamou.core.market.flow import FlowWindows
+from kamou.core.market.flow_stream import FlowUpdates
 from kamou.core.model import Instrument
 
 
@@ -67,6 +68,27 @@ class MarketSource(Protocol):
 
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         """Return the order flow of the windows that ended in ``(since_ms, until_ms]``."""
+        ...
+
+
+class FlowWalk(Protocol):
+    """A walk of quotes and market trades, which one thread reads forward."""
+
+    def read(self, from_ms: int, to_ms: int) -> FlowUpdates:
+        """Return the quotes and market trades of ``(from_ms, to_ms]``."""
+        ...
+
+
+@runtime_checkable
+class WalkedSource(Protocol):
+    """A ``MarketSource`` whose quotes and market trades can be walked."""
+
+    def walk_flow(self, symbols: tuple[str, ...]) -> FlowWalk:
+        """Return a walk of these symbols.
+
+        Raises:
+            ValueError: the market does not have one of the symbols.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ the path, on the taker's side, and the quantities in one bar sum to its volume. 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -21,11 +21,11 @@ from kamou.core.indicators.order_flow import (
     find_contributions,
     find_depths,
 )
-from kamou.core.market.flow import FLOW_WINDOW_MS
+from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows
+from kamou.core.market.flow_gatherer import QUOTE_COLUMNS
 from kamou.core.model import BPS_PER_UNIT
-from kamou.venue.market.generated_day import TAPE
-from kamou.venue.market.generated_flow import count_spread_ticks
-from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.market.generated_day import TAPE, DayBars
+from kamou.venue.market.generated_flow import FlowMarket, count_spread_ticks
 
 TOP_SHARE = 0.002  # share of a bar's volume that rests at each price level
 TRADES_PER_PART = 40  # of one symbol, in each part of a bar that lies in one window of flow
@@ -37,6 +37,19 @@ QUOTE_MS = FLOW_WINDOW_MS // QUOTES_PER_WINDOW
 # any imbalance can be made.
 STILL = slice(QUOTES_PER_WINDOW // 2 - 2, QUOTES_PER_WINDOW // 2 + 3)
 HIGHER = QUOTES_PER_WINDOW // 2
+
+
+class TapeMarket(FlowMarket, Protocol):
+    """What the tape needs of a generated market."""
+
+    @property
+    def bars_per_day(self) -> int: ...
+
+    def day(self, day: int) -> DayBars: ...
+
+    def path(self, bar: int, column: int, parts: Floats) -> Floats: ...
+
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows: ...
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -57,7 +70,7 @@ class WindowQuotes:
     book: BookLevels
 
 
-def window_quotes(market: GeneratedMarket, symbol: str, window: int) -> WindowQuotes:
+def window_quotes(market: TapeMarket, symbol: str, window: int) -> WindowQuotes:
     """Return the quotes of the ``window``-th window of flow since the origin.
 
     Prices are on the tick around the path's price, and the levels are a tick apart.
@@ -66,33 +79,45 @@ def window_quotes(market: GeneratedMarket, symbol: str, window: int) -> WindowQu
         ValueError: the market has no such symbol.
     """
     column = market.symbols.index(symbol)
-    book = _draw_book(market, column, window)
-    before = _draw_book(market, column, window - 1) if window else None
+    quotes = quotes_of_window(market, np.array([column]), window)
+    book = {name: getattr(quotes.book, name)[:, 0] for name in QUOTE_COLUMNS}
+    return attrs.evolve(quotes, book=BookLevels(**book))
+
+
+def quotes_of_window(market: TapeMarket, columns: Ints, window: int) -> WindowQuotes:
+    """Return the quotes of several symbols as ``window_quotes``.
+
+    The arrays of the book are ``[quotes, symbols, levels]``.
+    """
+    book = _draw_book(market, columns, window)
+    before = _draw_book(market, columns, window - 1) if window else None
     end_ms = market.first_ms + (window + 1) * FLOW_WINDOW_MS
-    ofi = market.flow_windows(end_ms - FLOW_WINDOW_MS, end_ms).ofi[0, :, column]
+    ofi = market.flow_windows(end_ms - FLOW_WINDOW_MS, end_ms).ofi[0][:, columns].T
     at_ms = end_ms - QUOTE_MS * np.arange(QUOTES_PER_WINDOW - 1, -1, -1, dtype=np.int64)
     return WindowQuotes(at_ms=at_ms, book=_give_imbalance(book, before, ofi))
 
 
-def _draw_book(market: GeneratedMarket, column: int, window: int) -> BookLevels:
-    """Return a window's quotes before they have its imbalance, ``[quotes, levels]``."""
+def _draw_book(market: TapeMarket, columns: Ints, window: int) -> BookLevels:
+    """Return quotes, ``[quotes, symbols, levels]``, before they have the imbalance."""
     start_ms = market.first_ms + window * FLOW_WINDOW_MS
     at_ms = start_ms + QUOTE_MS * np.arange(1, QUOTES_PER_WINDOW + 1)
-    scale = market.universe.scale[column]
-    ticks = count_spread_ticks(market, window)[column]
-    mid = np.array([market.prices(each)[column] for each in at_ms.tolist()])
+    scale = market.universe.scale[columns, np.newaxis]
+    ticks = count_spread_ticks(market, window)[columns, np.newaxis]
+    mid = np.stack([market.prices(each)[columns, np.newaxis] for each in at_ms.tolist()])
     best = np.maximum(LEVELS, np.floor(mid * scale - (ticks - 1.0) / 2.0))
     best[STILL] = best[STILL.start]
     best[HIGHER] += 1.0
     deeper = np.arange(LEVELS)
-    rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 2, window, column)))
-    noise = np.exp(0.5 * rng.standard_normal((2, len(mid), LEVELS)))
+    noise = np.empty((2, *mid.shape[:2], LEVELS))
+    for place, column in enumerate(columns.tolist()):
+        rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 2, window, column)))
+        noise[:, :, place] = np.exp(0.5 * rng.standard_normal((2, len(mid), LEVELS)))
     day, row = divmod((start_ms - market.first_ms) // market.step_ms, market.bars_per_day)
-    quantity = TOP_SHARE * market.day(day).volume[row, column] * noise
+    quantity = TOP_SHARE * market.day(day).volume[row, columns, np.newaxis] * noise
     return BookLevels(
-        bid=(best[:, np.newaxis] - deeper) / scale,
+        bid=(best - deeper) / scale,
         bid_qty=quantity[0],
-        ask=(best[:, np.newaxis] + ticks + deeper) / scale,
+        ask=(best + ticks + deeper) / scale,
         ask_qty=quantity[1],
     )
 
@@ -100,8 +125,8 @@ def _draw_book(market: GeneratedMarket, column: int, window: int) -> BookLevels:
 def _give_imbalance(book: BookLevels, before: BookLevels | None, ofi: Floats) -> BookLevels:
     """Return the quotes with two changed bid quantities of each level.
 
-    With them the quotes have the OFI ``ofi``, ``[levels]``. ``before`` are the quotes of the window
-    before, whose last one stands at the start; None: there is none.
+    With them the quotes have the OFI ``ofi``, ``[symbols, levels]``. ``before`` are the quotes of
+    the window before, whose last one stands at the start; None: there is none.
     """
     start, names = 0, [field.name for field in attrs.fields(BookLevels)]
     columns = {name: getattr(book, name) for name in names}
@@ -127,17 +152,17 @@ def _give_imbalance(book: BookLevels, before: BookLevels | None, ofi: Floats) ->
     return BookLevels(**{name: column[start:] for name, column in columns.items()})
 
 
-def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> MarketTrades:
+def market_trades(market: TapeMarket, symbol: str, from_ms: int, to_ms: int) -> MarketTrades:
     """Return the symbol's market trades with ``from_ms < at_ms <= to_ms``.
 
     Raises:
         ValueError: the market has no such symbol.
     """
     column = market.symbols.index(symbol)
-    part_ms = math.gcd(market.step_ms, FLOW_WINDOW_MS)
+    part_ms = measure_part_ms(market)
     first = max(0, (from_ms - market.first_ms) // part_ms)
     last = max(first, (to_ms - market.first_ms - 1) // part_ms)
-    parts = [_part_trades(market, column, part, part_ms) for part in range(first, last + 1)]
+    parts = [trades_of_part(market, np.array([column]), part)[0] for part in range(first, last + 1)]
     at_ms = np.concatenate([each.at_ms for each in parts])
     kept = (from_ms < at_ms) & (at_ms <= to_ms)
 
@@ -153,8 +178,24 @@ def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int
     )
 
 
-def _part_trades(market: GeneratedMarket, column: int, part: int, part_ms: int) -> MarketTrades:
+def measure_part_ms(market: TapeMarket) -> int:
+    """Return the length of the longest parts that lie in one bar and one window."""
+    return math.gcd(market.step_ms, FLOW_WINDOW_MS)
+
+
+def trades_of_part(market: TapeMarket, columns: Ints, part: int) -> list[MarketTrades]:
+    """Return each symbol's market trades in the ``part``-th part since the origin."""
+    part_ms = measure_part_ms(market)
+    end_ms = market.first_ms + (part * part_ms // FLOW_WINDOW_MS + 1) * FLOW_WINDOW_MS
+    imbalance = market.flow_windows(end_ms - FLOW_WINDOW_MS, end_ms).trade_imbalance[0]
+    return [
+        _part_trades(market, column, part, float(imbalance[column])) for column in columns.tolist()
+    ]
+
+
+def _part_trades(market: TapeMarket, column: int, part: int, imbalance: float) -> MarketTrades:
     """Return the market trades of one part of a bar, at seeded times between its ends."""
+    part_ms = measure_part_ms(market)
     rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 1, part, column)))
     bar, start_ms = divmod(part * part_ms, market.step_ms)
     day, row = divmod(bar, market.bars_per_day)
@@ -164,12 +205,10 @@ def _part_trades(market: GeneratedMarket, column: int, part: int, part_ms: int) 
     bought = rising == (rng.random(TRADES_PER_PART) < TAKER_FOLLOWS)
     if bought.all() or not bought.any():
         bought[0] = not bought[0]  # each side has a trade, because each has a share of the volume
-    end_ms = market.first_ms + (part * part_ms // FLOW_WINDOW_MS + 1) * FLOW_WINDOW_MS
-    imbalance = market.flow_windows(end_ms - FLOW_WINDOW_MS, end_ms).trade_imbalance[0, column]
     shares = rng.standard_exponential(TRADES_PER_PART)
     for taken, of_volume in ((bought, (1.0 + imbalance) / 2), (~bought, (1.0 - imbalance) / 2)):
         shares[taken] *= of_volume / shares[taken].sum()
-    half = mid * market.half_spread_bps(end_ms)[column] / float(BPS_PER_UNIT)
+    half = mid * market.universe.half_spread_bps[column] / float(BPS_PER_UNIT)
     return MarketTrades(
         at_ms=market.first_ms + bar * market.step_ms + offset,
         price=np.where(bought, mid + half, mid - half),

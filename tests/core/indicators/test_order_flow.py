@@ -34,7 +34,7 @@ from kamou.core.indicators.order_flow import (
     split_flow_figures,
 )
 from kamou.core.market.flow import FLOW_WINDOW_MS
-from kamou.core.market.flow_gatherer import FlowGatherer
+from tests.core.market.single_rows import SingleRows
 
 Quote = tuple[Fraction, Fraction, Fraction, Fraction]  # bid, its quantity, ask, its quantity
 # "ofi_L1" of quant.json: bid, quantity, ask, quantity
@@ -221,7 +221,7 @@ def shared() -> Path:
 
 def gather(books: list[BookLevels]) -> Floats:
     """Return the figures of a window that begins with the first quote of ``books``."""
-    gatherer = FlowGatherer(("BTCUSDT",))
+    gatherer = SingleRows(("BTCUSDT",))
     gatherer.take_quote(0, books[0])
     gatherer.close(FLOW_WINDOW_MS)
     for book in books[1:]:
@@ -345,7 +345,7 @@ def test_recorded_trades_have_the_imbalance_of_their_definition(source: str) -> 
         with gzip.open(shared() / "data/trades_freqtrade/XRP_ETH-trades.json.gz", "rt") as file:
             trades = [(row[5], row[3] == "buy") for row in json.load(file)]
     assert len(trades) > 1_000
-    gatherer = FlowGatherer(("X",))
+    gatherer = SingleRows(("X",))
     gatherer.close(FLOW_WINDOW_MS)
     for n, first in enumerate(range(0, 5_000, 1_000)):
         chosen = trades[first : first + 1_000]

@@ -17,7 +17,7 @@ from kamou.core.indicators.order_flow import (
     measure_ofi,
 )
 from kamou.core.market.flow import FLOW_WINDOW_MS
-from kamou.core.market.flow_gatherer import FlowGatherer
+from tests.core.market.single_rows import SingleRows
 
 
 def quote(
@@ -37,7 +37,7 @@ class Windows:
     """A gatherer of two symbols that closes one window after the other."""
 
     def __init__(self) -> None:
-        self.gatherer = FlowGatherer(("A", "B"))
+        self.gatherer = SingleRows(("A", "B"))
         self.end_ms = 0
 
     def close(self) -> Floats:

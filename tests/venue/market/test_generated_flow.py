@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.indicators.order_flow import LEVELS, SPREAD, BookLevels
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows
-from kamou.core.market.flow_gatherer import FlowGatherer
 from kamou.venue.market.generated_day import first_state, run_day
 from kamou.venue.market.generated_flow import FlowSettings
 from kamou.venue.market.generator import GeneratedMarket
@@ -24,6 +23,7 @@ from kamou.venue.market.tape import (
     market_trades,
     window_quotes,
 )
+from tests.core.market.single_rows import SingleRows
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 WINDOWS_PER_DAY = DAY_MS // FLOW_WINDOW_MS
@@ -46,7 +46,7 @@ def window_ms(window: int) -> tuple[int, int]:
 
 def gather(source: GeneratedMarket, symbols: tuple[str, ...], first: int, last: int) -> FlowWindows:
     """Return the windows ``first <= w < last`` as gathered from the walked stream."""
-    gatherer = FlowGatherer(symbols)
+    gatherer = SingleRows(symbols)
     found = []
     for window in range(first - 1, last):  # the one before says which quote stands at the start
         start_ms, end_ms = window_ms(window)
