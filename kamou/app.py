@@ -15,9 +15,11 @@ from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.followers import StateFollower, fold_hash
 from kamou.actors.gate import GateActor, make_gate_actor
+from kamou.actors.gathered_flow import GatheredFlow, find_gathered_flow
 from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.mailbox_set import Mailboxes, make_mailboxes
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
+from kamou.actors.order_flow import make_gatherers
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symbols
 from kamou.actors.protection import Protector
@@ -43,12 +45,11 @@ from kamou.core.shadow.opening import ShadowTerms
 from kamou.core.strategies.base import Strategy
 from kamou.core.strategies.evaluation import StrategyFailure, check_strategies, raise_failure
 from kamou.exchange.base import IsHalted, PortChecks
-from kamou.messages.governor import DiskFull, ProtectionFailed
+from kamou.messages.governor import DiskFull
 from kamou.messages.orders import GovernorMessage
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner
-from kamou.runtime.supervision import ChildSpec, SupervisorSpec
-from kamou.runtime.supervision import RestartStrategy as Restarts
+from kamou.runtime.supervision import ChildSpec, RestartStrategy, SupervisorSpec
 from kamou.settings.config import Settings
 from kamou.settings.price_models import make_price_models
 from kamou.store.journal import JournalWriter
@@ -71,6 +72,7 @@ class SystemInputs:
     halted: IsHalted
     step_ms: int  # time between two steps of the venue's market
     shadow_book: bool = False  # False: no shadow trades
+    gather_flow: bool = False  # gather order flow from the venue's stream, if it has one
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     recorded: scores.RecordedBars | None = None  # the port's bars, if all are known
     ask_model: AskModel | None = None  # None: the refiner is off
@@ -91,6 +93,7 @@ class Tree:
     strategies: dict[str, Strategy]
     mailboxes: Mailboxes
     period_ms: int  # of the trade timeframe
+    gathered: GatheredFlow | None  # None: no order flow is gathered
 
     @property
     def governor(self) -> Mailbox[GovernorMessage]:
@@ -112,7 +115,7 @@ def compose(
     root = SupervisorSpec(
         id="kamou",
         children=(composer.core(), *spawn, composer.shards()),
-        strategy=Restarts.ONE_FOR_ONE,
+        strategy=RestartStrategy.ONE_FOR_ONE,
         intensity=supervision.intensity,
         period_s=supervision.period_s,
     )
@@ -124,6 +127,7 @@ def compose(
         strategies=composer.strategies,
         mailboxes=composer.mailboxes,
         period_ms=composer.period_ms,
+        gathered=composer.gathered,
     )
 
 
@@ -139,9 +143,8 @@ class _Composer:
         others = {name: file.factory for name, file in chosen.files.items()}
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters, others)
         self.checked = check_strategies(self.strategies, self.period_ms)
-        reads_regimes = not t2.READ_REGIMES.isdisjoint(settings.veto.enabled)
         regime = RegimeIndicator(terms=settings.regime, period_ms=self.period_ms)
-        self.regime = regime if reads_regimes else None
+        self.regime = None if t2.READ_REGIMES.isdisjoint(settings.veto.enabled) else regime
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.recorded = self._recorded_scores()
         if self.recorded is not None:  # one scanner passes the ready rankings on
@@ -166,11 +169,13 @@ class _Composer:
             )
         )
         made = self.strategies.values()
+        self.gathered = find_gathered_flow(self.port, self.parts, made, wanted=inputs.gather_flow)
         self.panels = PanelLoader(
             port=self.port,
             clock=inputs.clock,
             parts=self.parts,
             new_panel=lambda names: t1.make_panel(made, names, self.period_ms, self.regime),
+            flow_source=self.gathered,
         )
 
     def _recorded_scores(self) -> scores.RecordedScores | None:
@@ -194,9 +199,6 @@ class _Composer:
         self.mailboxes.risk_governor.put_priority(report)
         self.inputs.on_disk_full(report)
 
-    def _on_protection_failed(self, symbol: str) -> None:
-        self.mailboxes.risk_governor.put_priority(ProtectionFailed(symbol=symbol))
-
     async def _journal_proof(self, event: ReductionProved) -> None:
         await self.journal.commit(event)
 
@@ -217,17 +219,15 @@ class _Composer:
             self._child(boxes.feed, self._feed),
             *((self._child(boxes.gate, self._gate),) if self.inputs.gate_rules else ()),
         )
-        return supervise("core", Restarts.REST_FOR_ONE, children, self.settings.supervision)
+        return supervise("core", RestartStrategy.REST_FOR_ONE, children, self.settings.supervision)
 
     def shards(self) -> SupervisorSpec:
-        scanners = tuple(
-            attrs.evolve(
-                self._child(self.mailboxes.scanners[index], partial(self._scanner, index)),
-                start_timeout_s=HISTORY_TIMEOUT_S,
-            )
-            for index in range(len(self.universe))
-        )
-        return supervise("shards", Restarts.ONE_FOR_ONE, scanners, self.settings.supervision)
+        cycle, boxes, make = self.settings.cycle, self.mailboxes.scanners, self._scanner
+        slow = partial(attrs.evolve, start_timeout_s=HISTORY_TIMEOUT_S)
+        children = tuple(slow(self._child(b, partial(make, i))) for i, b in enumerate(boxes))
+        late_ms = cycle.bar_delay_ms // 2  # before the feed reads, as shadow trades
+        children += make_gatherers(self.gathered, self.port, self.inputs.clock, late_ms)
+        return supervise("shards", RestartStrategy.ONE_FOR_ONE, children, self.settings.supervision)
 
     def _child(self, inbox: Mailbox[Any], make: Callable[[], Any]) -> ChildSpec:
         return make_child(inbox, make, self.settings.supervision)
@@ -278,7 +278,7 @@ class _Composer:
             settings=order_settings,
         )
         protector = Protector(
-            executor=executor, limits=settings.risk, on_failed=self._on_protection_failed
+            executor=executor, limits=settings.risk, on_failed=self.mailboxes.report_unprotected
         )
         return OrderManager(
             inbox=self.mailboxes.order_manager,
@@ -380,6 +380,7 @@ class _Composer:
             on_cycle=self.on_cycle,
             funding_wanted=t1.need_funding(self.strategies.values()),
             flow_wanted=t1.need_flow(self.strategies.values()),
+            flow_source=self.gathered,
             ratios_wanted=t1.need_ratios(self.strategies.values()),
         )
 

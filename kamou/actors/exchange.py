@@ -29,6 +29,10 @@ class SteppedPort(Protocol):
 
     async def prepare(self, at_ms: int) -> None: ...
 
+    async def stream_flow(self) -> None:
+        """Send the streams of quotes and trades their batches, until cancelled."""
+        ...
+
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]: ...
 
 
@@ -53,6 +57,7 @@ class ExchangeActor:
             nursery.start_soon(self._forward)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._make_ahead)
+            nursery.start_soon(self._port.stream_flow)
             task_status.started()
 
     async def _forward(self) -> None:

@@ -16,6 +16,7 @@ from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.market.market_rows import find_market_rows
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
+from kamou.exchange.reads import FlowSource
 from kamou.messages.market import BarsClosed
 from kamou.runtime.mailbox_sides import Outbox
 from kamou.settings.config import CycleSettings
@@ -59,6 +60,7 @@ class Feed(Actor[Never]):
     _on_cycle: Callable[[int], None]
     _funding_wanted: bool = False
     _flow_wanted: bool = False
+    _flow_source: FlowSource | None = None  # None: the port, if its venue has order flow
     _ratios_wanted: bool = False
     # The next cycle, and what was read before it.
     _cycle: int = attrs.field(init=False)
@@ -113,8 +115,9 @@ class Feed(Actor[Never]):
             if self._funding_wanted and self._port.capabilities.funding_rates:
                 funding = await self._port.funding_rates(self._known_ms, cycle_at_ms)
             flow = None
-            if self._flow_wanted and self._port.capabilities.flow_windows:
-                flow = await self._port.flow_windows(self._known_ms, cycle_at_ms)
+            listed = self._port if self._port.capabilities.flow_windows else None
+            if self._flow_wanted and (source := self._flow_source or listed):
+                flow = await source.flow_windows(self._known_ms, cycle_at_ms)
             ratios = None
             if self._ratios_wanted and self._port.capabilities.long_short_ratio:
                 ratios = await self._port.long_short_ratios(self._known_ms, cycle_at_ms)

@@ -8,6 +8,7 @@ from typing import Any, Never
 import attrs
 
 from kamou.actors.journal import CastsWaiting
+from kamou.messages.governor import ProtectionFailed
 from kamou.messages.market import BarsClosed
 from kamou.messages.orders import GovernorMessage, OrderMessage, ReconcileNow
 from kamou.messages.signals import (
@@ -37,6 +38,10 @@ class Mailboxes:
     feed: Mailbox[Never]
     gate: Mailbox[ShadowRecordGrew]
     scanners: tuple[Mailbox[BarsClosed], ...]
+
+    def report_unprotected(self, symbol: str) -> None:
+        """Tell the governor that a position has no stop that holds."""
+        self.risk_governor.put_priority(ProtectionFailed(symbol=symbol))
 
     def wake_gate(self) -> None:
         """Tell the gate's actor that shadow trades have closed."""

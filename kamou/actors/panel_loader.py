@@ -21,6 +21,7 @@ from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
+from kamou.exchange.reads import FlowSource
 
 HISTORY_TIMEOUT_S = 900.0
 """The longest time from the start of a child until all history is loaded. 35 days of 1-minute bars
@@ -132,7 +133,10 @@ class PanelLoader:
         clock: Clock,
         parts: Sequence[PanelPart],
         new_panel: Callable[[tuple[str, ...]], Panel],
+        flow_source: FlowSource | None = None,
     ) -> None:
+        """Prepare the loader; ``flow_source`` replaces the port's order flow."""
+        self._flow_source = flow_source
         self._port = port
         self._clock = clock
         self._parts = tuple(parts)
@@ -247,9 +251,10 @@ class PanelLoader:
             UnreachableError, RateLimitedError: as the port.
         """
         wanted = any(loaded.panel.flow_windows for loaded in reading.panels.values())
-        if not wanted or not self._port.capabilities.flow_windows:
+        source = self._flow_source or (self._port if self._port.capabilities.flow_windows else None)
+        if not wanted or source is None:
             return None
-        return await self._port.flow_windows(reading.known_until_ms, until_ms)
+        return await source.flow_windows(reading.known_until_ms, until_ms)
 
     async def _read_ratios(self, reading: _Reading, until_ms: int) -> Series | None:
         """Return the long/short ratios since the last read, as ``_read_funding`` does.

@@ -209,18 +209,20 @@ def _full_state_words(book: Mapping[str, Any]) -> str:
 
 
 def system_blocks(system: Mapping[str, Any], width: int) -> list[list[str]]:
-    """Return the blocks of the supervision tree, mailboxes, site and loop lag."""
+    """Return the blocks of supervision tree, mailboxes, site, order flow and loop lag."""
     blocks = [_tree(system, width), _mailboxes(system, width)]
     if site := system.get("site"):
         facts = [(name.replace("_", " "), _escape(value)) for name, value in site.items()]
         blocks.append(_facts("public site", [f for f in facts if f[1]], width))
+    if gathering := describe_order_flow(system):
+        blocks.append(_facts("order flow", gathering, width))
     if lag := _loop_lag(system):
         blocks.append(_facts("loop lag", lag, width))
     return blocks
 
 
 def summary_lines(system: Mapping[str, Any], width: int, *, most: int | None = None) -> list[str]:
-    """Return a few lines about children, mailboxes, site, loop lag and last errors."""
+    """Return a few lines about children, mailboxes, site, order flow, lag and errors."""
     workers = [node for _, node in walk_tree(system) if not node.get("children")]
     running = sum(node.get("state") == RUNNING for node in workers)
     restarted = [node for _, node in walk_tree(system) if node.get("restarts")]
@@ -236,10 +238,28 @@ def summary_lines(system: Mapping[str, Any], width: int, *, most: int | None = N
         pieces.append(
             f"site: {_escape(site.get('state'))}, {_count_restarts(site.get('restarts'))}"
         )
+    pieces += [f"order flow {name} {value}" for name, value in describe_order_flow(system)[:2]]
     pieces += [f"loop lag {name} {value}" for name, value in _loop_lag(system)]
     lines = flow(pieces, width, indent="")
     lines += [cut("  " + line, width) for line in _error_lines(restarted)]
     return lines if most is None else limit_lines(lines, most, "more lines; see kamou status")
+
+
+def describe_order_flow(system: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values about the gathered order flow; none if none is gathered."""
+    gathered = system.get("order_flow")
+    if not gathered:
+        return []
+    known = f"{_escape(gathered['known'])} of {_escape(gathered['symbols'])} symbols known"
+    newest = "none yet"
+    if gathered["window_ms"] is not None:
+        newest = f"until {moment_text(gathered['window_ms'])}, {known}"
+    return [
+        ("window", newest),
+        ("streams", f"{_escape(gathered['streams'])} of {_escape(gathered['shards'])} open"),
+        ("breaks", f"{_escape(gathered['breaks'])} since the start"),
+        ("windows", f"{_escape(gathered['windows'])} handed over"),
+    ]
 
 
 def walk_tree(system: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:

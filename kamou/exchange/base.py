@@ -1,6 +1,6 @@
 """The exchange port: all requests of Kamou to a venue, and the checks before them.
 
-Actors use ``ExchangePort``: the reads of ``reads.py``, orders, and a private stream.
+Actors use ``ExchangePort``: the reads of ``reads.py``, orders, and two streams.
 ``GuardedPort`` is the base class of every adapter. Its ``submit`` and ``reduce`` are final, because
 they make the checks that no adapter may skip: a genuine, committed, unused and matching permit; no
 halt; an attached stop with every entry, if the venue takes one; proof that a reduce-only order
@@ -25,6 +25,7 @@ from kamou.core.codes import Deny
 from kamou.core.day import show_utc
 from kamou.core.market.bars import Bars as Bars
 from kamou.core.market.bars import Series as Series
+from kamou.core.market.flow_stream import FlowUpdates
 from kamou.core.model import (
     ZERO,
     Intent,
@@ -61,11 +62,12 @@ class Capabilities:
     open_interest: bool
     funding_rates: bool
     long_short_ratio: bool
-    flow_windows: bool  # order flow of windows
+    flow_windows: bool  # order flow of windows that have ended
     reduce_only: bool
     withdraw_check: bool
     mark_history: bool  # ``marks_at`` can read past mark prices
     history_ms: int | None = None  # age limit of listed fills and income; None: no limit
+    flow_stream: bool = False  # ``flow_updates``: a stream of quotes and market trades
 
 
 class VenueOrders(Protocol):
@@ -118,9 +120,17 @@ class VenueOrders(Protocol):
 
 
 class ExchangePort(VenueReads, VenueOrders, Protocol):
-    """One account at one venue: its reads, its orders and its private stream."""
+    """One account at one venue: its reads, its orders and its streams."""
 
     capabilities: Capabilities
+
+    def flow_updates(self, symbols: tuple[str, ...]) -> trio.MemoryReceiveChannel[FlowUpdates]:
+        """Return a new stream of the quotes and market trades of these symbols.
+
+        Callers use it only if ``capabilities.flow_stream`` is True. The stream ends if it breaks or
+        if its reader is too slow. It may also stop without an end, as a half-open connection does.
+        """
+        ...
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.

@@ -14,6 +14,7 @@ import trio
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.updates import VenueEvent
 from kamou.core.day import DAY_MS
+from kamou.core.market.flow_stream import FlowUpdates
 from kamou.core.model import (
     Intent,
     OrderReport,
@@ -21,6 +22,7 @@ from kamou.core.model import (
 from kamou.errors import DiskFullError, UnknownOutcomeError
 from kamou.exchange.base import Capabilities, GuardedPort, PortChecks
 from kamou.exchange.engine_reads import EngineReads
+from kamou.exchange.flow_streams import FlowStreams
 from kamou.exchange.reads import QueriedReads, VenueQuery
 from kamou.runtime.runners import Runner, run_inline
 from kamou.venue.engine import Engine
@@ -84,6 +86,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         super().__init__(checks)
         self.engine = engine
         self._lost = False  # True if updates may have been lost since the last step
+        self._flow_streams = FlowStreams(engine.source, runner)
         self.capabilities = Capabilities(
             attached_stop=attached_stop,
             open_interest=True,
@@ -93,6 +96,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             reduce_only=True,
             withdraw_check=True,
             mark_history=True,
+            flow_stream=self._flow_streams.available,
         )
         self._runner = runner
         self._venue_clock = checks.clock if venue_clock is None else venue_clock
@@ -143,6 +147,16 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         of a period without a process. Reconciliation reads their orders and fills.
         """
         return self._receive.clone()
+
+    def flow_updates(self, symbols: tuple[str, ...]) -> trio.MemoryReceiveChannel[FlowUpdates]:
+        """Return a new stream of quotes and trades; ``stream_flow`` sends its batches."""
+        return self._flow_streams.open(symbols, self._venue_clock.now_ms())
+
+    async def stream_flow(self) -> None:
+        """Send the open streams their batches, at multiples of ``FLOW_STEP_MS``."""
+        await trio.lowlevel.checkpoint()
+        if self.capabilities.flow_stream:
+            await self._flow_streams.run(self._venue_clock)
 
     # --- reads -----------------------------------------------------------------
 

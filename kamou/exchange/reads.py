@@ -88,6 +88,12 @@ class VenueReads(Protocol):
     async def server_time_ms(self) -> int: ...
 
 
+class FlowSource(Protocol):
+    """The read of the order flow of windows, a port's or that of gathered windows."""
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows: ...
+
+
 @attrs.frozen
 class VenueQuery(Generic[T]):
     """One read as a value. Queries with equal names and arguments are equal."""

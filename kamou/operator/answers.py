@@ -47,6 +47,7 @@ class RunStatus(TypedDict, total=False):
     site: SiteStatus | None  # None: the site is not started yet, or has ended
     listeners: Mapping[str, Mapping[str, int]]  # counters, by the id of the listener
     strategy_failures: Sequence[FailureReport]
+    order_flow: Mapping[str, int | None] | None  # None: no order flow is gathered
     disk_full: bool
     held: bool  # a halt that is not journalled, or the halt latch, blocks entries
     gauges: Mapping[str, float]  # for ``/metrics``, by name without ``kamou_``

@@ -178,11 +178,12 @@ class CurrentRun:
 
         Without a tree or a readable journal the account is missing and ``state`` is None.
         """
-        book = self._book()
+        book, gathered = self._book(), self.tree.gathered if self.tree else None
         beside: RunStatus = {
             "site": self.site.health.as_dict() if self.site else None,
             "listeners": {name: each.as_numbers() for name, each in self.traffic.items()},
             "strategy_failures": self.failures.reports(),
+            "order_flow": gathered.describe() if gathered else None,
         }
         if book is None:
             return {
@@ -260,9 +261,7 @@ class CurrentRun:
             reasons.append("the position book is not reconciled with the venue yet")
         if book.trading.reason == StateReason.EQUITY_UNKNOWN:
             reasons.append(STALE)
-        reasons += [
-            DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.trading.disabled)
-        ]
+        reasons += [DISABLED.format(strategy_name(name)) for name in sorted(book.trading.disabled)]
         return reasons
 
     def _book(self) -> PositionBook | None:

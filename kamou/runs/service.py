@@ -295,6 +295,7 @@ class Service:
                     runner=make_thread_runner(),
                     gate=self.gate,
                     shadow_book=True,
+                    gather_flow=True,
                     gate_rules=GateRules(equity=float(settings.equity)),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),

@@ -30,6 +30,9 @@ class PushingPort:
     async def prepare(self, at_ms: int) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def stream_flow(self) -> None:
+        await trio.lowlevel.checkpoint()
+
 
 class Noted:
     """The order manager's mailbox; notes each message with the number of the task step."""

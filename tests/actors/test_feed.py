@@ -98,11 +98,12 @@ class FundingPort:
 
 
 async def run_feed(
-    hours: int, lacks: dict[str, bool], **wanted: bool
+    hours: int, lacks: dict[str, bool], flow_source: Any = None, **wanted: bool
 ) -> tuple[GeneratedMarket, int, int, list[BarsClosed]]:
     """Return the market, the first and the last time, and the messages to a shard of two symbols.
 
-    ``lacks`` are capabilities of the venue, ``wanted`` what strategies read.
+    ``lacks`` are capabilities of the venue, ``wanted`` what strategies read. ``flow_source`` is in
+    the place of the venue's order flow.
     """
     clock, sent = Clock(), list[BarsClosed]()
     start_ms = clock.ms
@@ -125,6 +126,7 @@ async def run_feed(
         period_ms=BAR_MS,
         handler_deadline_s=1.0,
         on_cycle=lambda _cycle: None,
+        flow_source=flow_source,
         **wanted,
     )
     await feed.recover()
@@ -173,3 +175,30 @@ async def test_the_feed_sends_each_window_of_order_flow_once_if_it_is_wanted_and
     np.testing.assert_array_equal(flow, expected.values[..., 1:3])
     for message in sent:
         assert (message.flow_ms <= message.cycle_at_ms).all()
+
+
+class Gathered:
+    """Gathered windows: those of another market, without the second one."""
+
+    market = GeneratedMarket(seed=99, origin_ms=1_735_689_600_000, symbols=4)
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        listed = self.market.flow_windows(since_ms, until_ms)
+        kept = listed.end_ms != Clock().ms + 2 * FLOW_WINDOW_MS
+        return attrs.evolve(listed, end_ms=listed.end_ms[kept], values=listed.values[kept])
+
+
+@pytest.mark.parametrize(("wanted", "listed"), [(True, True), (True, False), (False, True)])
+async def test_the_feed_sends_gathered_windows_in_the_place_of_those_of_the_venue(
+    wanted: bool, listed: bool
+) -> None:
+    _, start_ms, end_ms, sent = await run_feed(
+        2, {"flow_windows": listed}, Gathered(), flow_wanted=wanted
+    )
+    flow = [message for message in sent if len(message.flow_ms)]
+    if not wanted:
+        assert flow == []
+        return
+    expected = await Gathered().flow_windows(start_ms, end_ms)
+    np.testing.assert_array_equal(np.concatenate([m.flow_ms for m in flow]), expected.end_ms)
+    np.testing.assert_array_equal(np.concatenate([m.flow for m in flow]), expected.values[..., 1:3])

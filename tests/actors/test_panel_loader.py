@@ -25,6 +25,7 @@ from kamou.core.strategies.evaluation import raise_failure
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
 from kamou.exchange.base import Capabilities
+from kamou.exchange.reads import FlowSource
 from kamou.messages.market import BarsClosed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 from kamou.venue.market.generator import GeneratedMarket
@@ -111,10 +112,10 @@ def new_panel(symbols: tuple[str, ...]) -> Panel:
     return panel
 
 
-def loader(port: Port, shards: int) -> PanelLoader:
+def loader(port: Port, shards: int, flow_source: FlowSource | None = None) -> PanelLoader:
+    given_: dict[str, Any] = {"port": port, "clock": PortClock(port), "flow_source": flow_source}
     parts = split_symbols(MARKET.symbols, shards)
-    made: Any = port
-    return PanelLoader(port=made, clock=PortClock(port), parts=parts, new_panel=new_panel)
+    return PanelLoader(parts=parts, new_panel=new_panel, **given_)
 
 
 def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
@@ -367,6 +368,23 @@ def test_a_venue_without_order_flow_is_not_asked_for_it() -> None:
     (loaded,) = trio.run(load_all, loader(port, 1), 1)
     assert loaded.panel.count.all()
     assert np.isnan(loaded.panel.flow(port.now_ms)[1]).all()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_gathered_windows_are_loaded_in_the_place_of_those_of_the_venue(listed: bool) -> None:
+    class Gathered:
+        async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+            flow = MARKET.flow_windows(since_ms, until_ms)
+            return attrs.evolve(flow, values=-flow.values)
+
+    port = Port(ORIGIN_MS + 5 * DAY_MS, flow=listed)
+    loaded = trio.run(load_all, loader(port, 2, Gathered()), 2)
+    for each in loaded:
+        columns = [MARKET.symbols.index(symbol) for symbol in each.panel.symbols]
+        end_ms, values = each.panel.flow(port.now_ms)
+        expected = MARKET.flow_windows(int(end_ms[0]) - 1, port.now_ms)
+        np.testing.assert_array_equal(end_ms, expected.end_ms)
+        np.testing.assert_array_equal(values, -expected.values[..., columns])
 
 
 def test_the_panel_of_mean_reversion_is_warm_after_a_load() -> None:

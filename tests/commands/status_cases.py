@@ -103,6 +103,20 @@ def make_system(*children: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return defaults | changes
 
 
+def make_order_flow(**changes: Any) -> dict[str, Any]:
+    """Return what a run of two shards shows of its gatherers, of which one lost its stream."""
+    defaults = {
+        "window_ms": NOW_MS - 100_000,
+        "known": 58,
+        "symbols": 60,
+        "windows": 12,
+        "streams": 1,
+        "shards": 2,
+        "breaks": 3,
+    }
+    return defaults | changes
+
+
 def make_status(**changes: Any) -> dict[str, Any]:
     """Return the status of a run with one open position."""
     defaults = {
@@ -213,6 +227,7 @@ class RandomStatus:
             not_ready=self.some(6, self.words),
             degraded=self.some(2, self.words),
             site=self.maybe(down),
+            order_flow=self.maybe(make_order_flow(window_ms=self.maybe(self.time()))),
         )
 
     def draw(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tests.commands.status_cases import (
     RandomStatus,
     make_book,
     make_child,
+    make_order_flow,
     make_pending_entry,
     make_position,
     make_status,
@@ -256,6 +257,21 @@ def test_a_restarted_child_is_shown_with_its_last_error() -> None:
         system=make_system(make_child("veto", restarts=1, last_error="KeyError: 'x'"))
     )
     assert "veto: 1 restart, last error KeyError: 'x'" in "\n".join(full_lines(once, 60))
+
+
+def test_gathered_order_flow_has_its_newest_window_and_streams_if_there_is_any() -> None:
+    status = make_status(system=make_system(make_child("feed"), order_flow=make_order_flow()))
+    text = "\n".join(full_lines(status, 80))
+    assert re.search(r"window +until 2023-11-15 12:05:00 UTC, 58 of 60 symbols known", text)
+    assert re.search(r"streams +1 of 2 open", text)
+    assert re.search(r"breaks +3 since the start", text)
+    frame = "\n".join(frame_lines(status, 100, 24))
+    assert "order flow window until 2023-11-15 12:05:00 UTC, 58 of 60 symbols known" in frame
+    assert "order flow streams 1 of 2 open" in frame
+    begun = make_system(make_child("feed"), order_flow=make_order_flow(window_ms=None, known=0))
+    assert re.search(r"window +none yet", "\n".join(full_lines(make_status(system=begun), 80)))
+    for none in (make_system(), make_system(order_flow=None)):
+        assert "order flow" not in "\n".join(full_lines(make_status(system=none), 80))
 
 
 def test_a_child_that_waits_for_its_next_start_is_a_trouble() -> None:

@@ -31,6 +31,7 @@ class Tree:
 
     governor: Mailbox[Any]
     port: Any = None
+    gathered: Any = None
 
 
 @attrs.define

@@ -53,6 +53,7 @@ async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() 
         "site": None,
         "listeners": {},
         "strategy_failures": [],
+        "order_flow": None,
     }
     assert starting.not_ready() == ["not trading yet: the run is starting"]
     assert starting.snapshot()["children"] == []
