@@ -11,8 +11,13 @@ from kamou.actors.mailbox_set import Mailboxes
 from kamou.clock import Clock
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS, day_start_ms
-from kamou.core.record.gate_record import find_strategies, gather_record
-from kamou.core.record.gate_transitions import GateRules, LookKey, find_transition, key_of_look
+from kamou.core.record.gate_record import (
+    LookKey,
+    find_strategies,
+    gather_record,
+    key_of_look,
+)
+from kamou.core.record.gate_transitions import GateRules, find_transition
 from kamou.messages.governor import ChangeGate
 from kamou.messages.signals import ShadowRecordGrew
 from kamou.runtime.mailbox_sides import Outbox
@@ -69,10 +74,10 @@ class GateActor(Actor[ShadowRecordGrew]):
 
     async def _propose(self, book: PositionBook, strategy: str, now_ms: int) -> bool:
         """Send the governor the change that is due, if any; return True if there is one."""
-        gate, record = book.gate.find(strategy), gather_record(book, strategy)
-        key = key_of_look(record, gate, now_ms)
+        gate, key = book.gate.find(strategy), key_of_look(book, strategy, now_ms)
         if self._seen.get(strategy) == key:
             return False
+        record = gather_record(book, strategy)
         # Limits take 0.2 s to calibrate, which must not delay the actors of the order path.
         run = self._journal.runner
         change = await run(find_transition, record, gate, now_ms, self._rules)

@@ -9,7 +9,6 @@ import attrs
 
 from kamou.actors.funding_rates import FundingRates
 from kamou.clock import Clock
-from kamou.core.day import utc_day
 from kamou.core.market.price_moves import (
     MOVE_MS,
     RecentMoves,
@@ -18,7 +17,7 @@ from kamou.core.market.price_moves import (
 )
 from kamou.core.model import Candidate, Instrument, Quote
 from kamou.core.ranking.ranking import BITCOIN
-from kamou.core.record.record_findings import RecordFindings, ShadowRecord, judge_record
+from kamou.core.record.record_findings import RecordFindings, RecordJudge, ShadowRecord
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 
@@ -40,7 +39,7 @@ class VetoInputs:
     _step_ms: int  # length of the venue's shortest bars
     funding: FundingRates = attrs.field(init=False)
     _moves: RecentMoves = attrs.field(init=False)
-    _judged: dict[str, tuple[object, RecordFindings]] = attrs.field(init=False, factory=dict)
+    _judge: RecordJudge = attrs.field(init=False, factory=RecordJudge)
 
     def __attrs_post_init__(self) -> None:
         self.funding = FundingRates(self._port.funding_rates, clock=self._clock)
@@ -85,20 +84,12 @@ class VetoInputs:
     ) -> Mapping[str, RecordFindings]:
         """Return the findings of the candidates' strategies; none if no veto reads them.
 
-        A record is judged again when a trade of it closed or a UTC day ended.
+        A record is judged again once a block of it is complete.
         """
         if RECORD_VETOES.isdisjoint(self._enabled):
             return {}
-        found: dict[str, RecordFindings] = {}
-        for strategy in {each.strategy for each in candidates}:
-            results, since_ms = record.results_of(strategy), record.open_since_ms(strategy)
-            key = (len(results), since_ms, utc_day(now_ms))
-            known = self._judged.get(strategy)
-            if known is None or known[0] != key:
-                findings = judge_record(results, open_since_ms=since_ms, now_ms=now_ms)
-                known = self._judged[strategy] = (key, findings)
-            found[strategy] = known[1]
-        return found
+        strategies = {each.strategy for each in candidates}
+        return {name: self._judge.judge(record, name, now_ms) for name in strategies}
 
 
 def find_listed_bitcoin(

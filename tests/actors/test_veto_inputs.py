@@ -26,7 +26,7 @@ from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Series
 from kamou.core.model import Candidate, Quote
 from kamou.core.ranking.ranking import RankedCycle
-from kamou.core.record.record_findings import ShadowOutcome
+from kamou.core.record.record_findings import RecordFindings, ShadowOutcome
 from kamou.core.risk.limits import TradingParameters, VetoLimits
 from kamou.core.vetoes import discover_vetoes
 from kamou.errors import UnreachableError
@@ -113,6 +113,9 @@ class FakeRecord:
     def open_since_ms(self, strategy: str) -> int | None:
         return self.since_ms
 
+    def count_opened_before(self, strategy: str, day: int) -> int:
+        return sum(each.opened_at_ms // DAY_MS < day for each in self.results_of(strategy))
+
     @property
     def held(self) -> frozenset[tuple[str, str]]:
         return frozenset()
@@ -189,23 +192,24 @@ def hourly(n: int, r: str) -> list[Result]:
     ]
 
 
-def test_a_record_is_judged_again_after_a_close_an_opening_or_a_day() -> None:
+def test_a_record_is_judged_again_once_a_block_is_complete() -> None:
     record = FakeRecord(hourly(60, "-1"))
     inputs = read_inputs(FakeVenue(), enabled=("hour",))
 
-    def judge(now_ms: int = NOW) -> object:
+    def judge(now_ms: int = NOW) -> RecordFindings:
         return inputs.judge_records(record, [abc()], now_ms)["mean_reversion"]
 
     first = judge()
     assert judge() is first
-    record.trades.append(hourly(61, "-1")[-1])
+    record.trades.append(hourly(61, "-1")[-1])  # of a complete block
     second = judge()
     assert second is not first
+    record.trades.append(attrs.evolve(record.trades[0], opened_at_ms=NOW))
     record.since_ms = NOW - HOUR_MS
-    third = judge()
-    assert third is not second
-    assert judge() is third
-    assert judge(NOW + DAY_MS) is not third
+    assert judge() is second
+    record.since_ms = None
+    third = judge(NOW + DAY_MS)
+    assert (second.wins.trades, third.wins.trades) == (61, 62)
 
 
 def test_a_record_is_not_judged_if_no_veto_reads_it() -> None:

@@ -140,8 +140,8 @@ VETOES = (
     defect(
         name="fast closes count before an open trade of an earlier block",
         file=FINDINGS,
-        old="    end_ms = now_ms if open_since_ms is None else min(now_ms, open_since_ms)\n",
-        new="    end_ms = now_ms\n",
+        old="    return now_ms if open_since_ms is None else min(now_ms, open_since_ms)\n",
+        new="    return now_ms\n",
         tests=OF_RECORDS,
         fails=("test_a_block_counts_once_its_day_is_over_and_no_earlier_trade_is_open",),
     ),

@@ -1,4 +1,8 @@
-"""A strategy's record for the gate, gathered from the position book."""
+"""A strategy's record for the gate, gathered from the position book.
+
+A look at the gate follows each close, and a record may have ten thousand trades. So a look first
+asks for ``key_of_look``, which walks none of them, and gathers the record only under a new key.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,43 @@ from collections.abc import Iterator
 
 from kamou.core.book.book_state import BookState
 from kamou.core.book.shadow_trades import ShadowResult
+from kamou.core.day import DAY_MS
 from kamou.core.record.canary import Pair
-from kamou.core.record.e_values import ResultOfTrade
+from kamou.core.record.e_values import TRADE_R_MIN, ResultOfTrade
 from kamou.core.record.gate_transitions import GateRecord
 
 
 def find_strategies(book: BookState) -> list[str]:
     """Return the strategies with a shadow trade or a change at the gate, by name."""
     shadow = book.shadows
-    closed = {each.strategy for each in shadow.closed.values()}
     return sorted(
-        closed | {each.strategy for each in shadow.open.values()} | set(book.gate.strategies)
+        {*shadow.lowest_r, *book.gate.strategies, *(each.strategy for each in shadow.open.values())}
+    )
+
+
+LookKey = tuple[object, ...]
+"""What a look depends on; two looks with equal keys have the same result."""
+
+
+def key_of_look(book: BookState, strategy: str, now_ms: int) -> LookKey:
+    """Return the key of a look at a strategy.
+
+    It differs once the transition that the record makes may differ: a block is complete, a trade
+    lost more than the gate allows, or a canary's trade closed. All trades that opened before the
+    day from which none counts have closed.
+    """
+    gate, shadow = book.gate.find(strategy), book.shadows
+    open_since_ms, lowest_r = shadow.open_since_ms(strategy), shadow.lowest_r.get(strategy)
+    empty = GateRecord(strategy=strategy, closed=(), open_since_ms=open_since_ms)
+    until_ms = empty.until_ms(now_ms)
+    return (
+        gate,
+        now_ms >= gate.not_before_ms,
+        until_ms,
+        shadow.count_opened_before(strategy, until_ms // DAY_MS),
+        lowest_r is not None and lowest_r < TRADE_R_MIN,
+        book.gate.closes.get(strategy, ()),
+        _find_real_open_ms(book, strategy),
     )
 
 
@@ -25,23 +55,23 @@ def gather_record(book: BookState, strategy: str) -> GateRecord:
 
     A real trade that is flat and not published yet counts as open, because its R is not known.
     """
-    gate, results = book.gate.find(strategy), book.shadows.results_of(strategy)
-    trades = (*book.trades.open.values(), *book.trades.finished.values())
-    real_open = (
-        each.opened_at_ms
-        for each in trades
-        if each.strategy == strategy and 0 < gate.canary_at_ms <= each.opened_at_ms
-    )
-    shadow_open = (
-        each.opened_at_ms for each in book.shadows.open.values() if each.strategy == strategy
-    )
     return GateRecord(
         strategy=strategy,
-        closed=tuple(map(_to_result, results)),
-        open_since_ms=min(shadow_open, default=None),
-        pairs=tuple(_find_pairs(book, strategy, results)),
-        real_open_since_ms=min(real_open, default=None),
+        closed=tuple(map(_to_result, book.shadows.results_of(strategy))),
+        open_since_ms=book.shadows.open_since_ms(strategy),
+        pairs=tuple(_find_pairs(book, strategy)),
+        real_open_since_ms=_find_real_open_ms(book, strategy),
     )
+
+
+def _find_real_open_ms(book: BookState, strategy: str) -> int | None:
+    """Return the opening of a canary's oldest open real trade; None without one."""
+    since_ms = book.gate.find(strategy).canary_at_ms
+    if not since_ms:
+        return None
+    trades = (*book.trades.open.values(), *book.trades.finished.values())
+    times = (each.opened_at_ms for each in trades if each.strategy == strategy)
+    return min((at_ms for at_ms in times if at_ms >= since_ms), default=None)
 
 
 def _to_result(result: ShadowResult) -> ResultOfTrade:
@@ -55,16 +85,13 @@ def _to_result(result: ShadowResult) -> ResultOfTrade:
     )
 
 
-def _find_pairs(
-    book: BookState, strategy: str, results: tuple[ShadowResult, ...]
-) -> Iterator[Pair]:
+def _find_pairs(book: BookState, strategy: str) -> Iterator[Pair]:
     """Yield the canary's closes whose shadow trade has closed, too.
 
     A trade has the id of its signal, as its shadow trade has. A part that a late fill opened again
     has another id, so it is no pair; neither is a trade without R.
     """
-    by_id = {each.shadow_id: each for each in results}
     for close in book.gate.closes.get(strategy, ()):
-        shadow = by_id.get(close.trade_id)
-        if shadow is not None and close.r is not None:
+        shadow = book.shadows.closed.get(close.trade_id)
+        if shadow is not None and shadow.strategy == strategy and close.r is not None:
             yield Pair(opened_at_ms=shadow.opened_at_ms, real_r=close.r, shadow_r=shadow.r)

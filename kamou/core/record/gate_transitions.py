@@ -31,7 +31,7 @@ from kamou.core.record.demotion import (
     rolling_mean,
     sort_trades,
 )
-from kamou.core.record.e_values import TRADE_R_MIN, ResultOfTrade, describe_ruin, make_blocks
+from kamou.core.record.e_values import ResultOfTrade, describe_ruin, make_blocks
 from kamou.core.record.promotion import (
     LIVE_FACTOR,
     M0_DEFAULT,
@@ -82,24 +82,6 @@ class GateRecord:
         if self.open_since_ms is None:
             return today_ms
         return min(today_ms, day_start_ms(self.open_since_ms))
-
-
-LookKey = tuple[object, ...]
-"""What a look depends on; two looks with equal keys have the same result."""
-
-
-def key_of_look(record: GateRecord, gate: StrategyGate, now_ms: int) -> LookKey:
-    """Return the key of a look. A trade never changes once it has closed."""
-    until_ms = record.until_ms(now_ms)
-    return (
-        gate,
-        now_ms >= gate.not_before_ms,
-        until_ms,
-        sum(each.opened_at_ms < until_ms for each in record.closed),
-        sum(each.r < TRADE_R_MIN for each in record.closed),
-        record.pairs,
-        record.real_open_since_ms,
-    )
 
 
 @attrs.frozen(kw_only=True)

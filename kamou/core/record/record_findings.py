@@ -59,6 +59,10 @@ class ShadowRecord(Protocol):
         """Return the time of its oldest open trade's opening; None without an open trade."""
         ...
 
+    def count_opened_before(self, strategy: str, day: int) -> int:
+        """Return how many of the closed trades opened before a UTC day (days since 1970)."""
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class LosingCell:
@@ -108,10 +112,47 @@ class RecordFindings:
     losing_hours: Mapping[int, LosingCell]  # by the hour of the UTC day in which trades opened
     losing_symbols: Mapping[str, LosingCell]
     wins: WinRecord
+    looked_at: int = 0  # trades of the last look at hours and symbols
+
+
+@attrs.define(eq=False)
+class RecordJudge:
+    """The findings of strategies, judged again only once a block is complete.
+
+    Only complete blocks count, and a trade never changes once it has closed, so closes of other
+    trades leave the findings as they are.
+    """
+
+    _known: dict[str, tuple[tuple[int, int], RecordFindings]] = attrs.field(
+        init=False, factory=dict
+    )
+
+    def judge(self, record: ShadowRecord, strategy: str, now_ms: int) -> RecordFindings:
+        """Return the findings of a strategy's record at ``now_ms``."""
+        since_ms = record.open_since_ms(strategy)
+        day = find_end_ms(now_ms, since_ms) // DAY_MS
+        key = (day, record.count_opened_before(strategy, day))
+        known = self._known.get(strategy)
+        if known is not None and known[0] == key:
+            return known[1]
+        before = None if known is None else known[1]
+        results = record.results_of(strategy)
+        findings = judge_record(results, open_since_ms=since_ms, now_ms=now_ms, before=before)
+        self._known[strategy] = (key, findings)
+        return findings
+
+
+def find_end_ms(now_ms: int, open_since_ms: int | None) -> int:
+    """Return the time in whose UTC day the first block is that does not count yet."""
+    return now_ms if open_since_ms is None else min(now_ms, open_since_ms)
 
 
 def judge_record(
-    results: Iterable[ShadowOutcome], *, open_since_ms: int | None, now_ms: int
+    results: Iterable[ShadowOutcome],
+    *,
+    open_since_ms: int | None,
+    now_ms: int,
+    before: RecordFindings | None = None,
 ) -> RecordFindings:
     """Return the findings of one strategy's closed shadow trades.
 
@@ -119,14 +160,19 @@ def judge_record(
         results: the closed trades, in any order.
         open_since_ms: opening of the oldest open trade; None without one.
         now_ms: the time; the block of its day is not complete.
+        before: earlier findings of the same record, whose last look is taken if it is still the
+            last one; None: none.
     """
-    end_ms = now_ms if open_since_ms is None else min(now_ms, open_since_ms)
-    complete = [each for each in results if each.opened_at_ms // DAY_MS < end_ms // DAY_MS]
-    looked_at = _take_last_look(complete)
+    end_day = find_end_ms(now_ms, open_since_ms) // DAY_MS
+    complete = [each for each in results if each.opened_at_ms // DAY_MS < end_day]
+    looked_at, wins = _take_last_look(complete), _count_wins(complete)
+    if before is not None and before.looked_at == len(looked_at):
+        return attrs.evolve(before, wins=wins)
     return RecordFindings(
         losing_hours=_find_losing([(r.opened_at_ms // HOUR_MS % 24, r.r) for r in looked_at]),
         losing_symbols=_find_losing([(r.symbol, r.r) for r in looked_at]),
-        wins=_count_wins(complete),
+        wins=wins,
+        looked_at=len(looked_at),
     )
 
 

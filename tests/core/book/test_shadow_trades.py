@@ -10,6 +10,7 @@ import pytest
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.shadow_trades import ShadowResult
+from kamou.core.day import DAY_MS
 from kamou.core.kinds import ExitReason
 from kamou.data_directory.folder import MEMORY
 from kamou.store import database
@@ -72,6 +73,12 @@ def test_a_dumped_book_has_its_shadow_trades_and_a_fork_shares_no_list() -> None
     fork = book.fork()
     fork.apply(3, closed(closed_shadow(TWO)))
     assert (len(fork.shadows.closed), len(book.shadows.closed)) == (2, 1)
+    again = attrs.evolve(ONE, shadow_id="s9")
+    fork.apply(4, opened(again))
+    fork.apply(5, closed(closed_shadow(again)))
+    assert fork.shadows.count_opened_before("oi_momentum", NOON // DAY_MS + 1) == 2
+    assert book.shadows.count_opened_before("oi_momentum", NOON // DAY_MS + 1) == 1
+    assert len(book.shadows.results_of("oi_momentum")) == 1
     assert book.shadows.open == {"s2": TWO}
 
 

@@ -14,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.core.record.record_findings import WIN_RATE_LAMBDAS, WinRecord, judge_record
+from kamou.core.record.record_findings import (
+    WIN_RATE_LAMBDAS,
+    RecordJudge,
+    WinRecord,
+    judge_record,
+)
 from tests.core.record import cells_by_definition as definition
 
 START_MS = 19_700 * DAY_MS
@@ -187,3 +192,52 @@ def test_a_strategy_that_never_wins_is_found() -> None:
     record = WinRecord(wins=0, trades=60, shares=(Fraction(0),) * 30)
     assert record.is_too_low(2.3)
     assert not attrs.evolve(record, trades=29).is_too_low(2.3)
+
+
+@attrs.define
+class GrowingRecord:
+    """A shadow record in which time passes: trades open now and close later."""
+
+    closed: list[Result] = attrs.Factory(list)
+    running: list[Result] = attrs.Factory(list)
+
+    def results_of(self, strategy: str) -> list[Result]:
+        assert strategy == "one"
+        return self.closed
+
+    def open_since_ms(self, strategy: str) -> int | None:
+        assert strategy == "one"
+        return min((each.opened_at_ms for each in self.running), default=None)
+
+    def count_opened_before(self, strategy: str, day: int) -> int:
+        assert strategy == "one"
+        return sum(each.opened_at_ms < day * DAY_MS for each in self.closed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_findings_that_are_kept_until_a_block_is_complete_are_those_of_each_instant(
+    seed: int,
+) -> None:
+    chance = np.random.default_rng(seed)
+    record, judge, kept = GrowingRecord(), RecordJudge(), 0
+    previous = None
+    for hour in range(24 * 45):
+        now_ms = START_MS + hour * HOUR_MS
+        for _ in range(chance.integers(0, 4 - seed % 2)):
+            symbol, r = f"S{chance.integers(0, 5)}", Decimal(int(chance.integers(-11, 12))) / 10
+            if now_ms // HOUR_MS % 24 == 4:
+                r = Decimal(-2)  # an hour that loses
+            record.running.append(Result(symbol=symbol, opened_at_ms=now_ms, r=r))
+        ended = [each for each in record.running if chance.uniform() < 0.1]
+        record.running = [each for each in record.running if each not in ended]
+        record.closed += ended
+        found = judge.judge(record, "one", now_ms)
+        wanted = judge_record(
+            record.closed, open_since_ms=record.open_since_ms("one"), now_ms=now_ms
+        )
+        assert found == wanted
+        kept += found is previous
+        previous = found
+    assert kept > 900
+    assert previous is not None
+    assert previous.losing_hours
