@@ -33,7 +33,7 @@ NAMES = (
     "backtest",
     "wide",
 )
-WITH_PEERS = ("backtest", "wide")
+WITH_PEERS = ("scan", "backtest", "wide")
 TIMEOUT_S = 7_200
 
 

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 SCRIPTS = HERE / "peers"
 FOLDER = HERE / ".peers"
 NAMES = ("nautilus_trader", "vectorbt", "freqtrade", "backtesting")  # packages and scripts
+KERNEL = "numba"  # the peer of ``scan.py``; its script is a folder of modules
 INSTALL_TIMEOUT_S = 1_800
 RUN_TIMEOUT_S = 3_600
 # One thread each: CPU seconds of threads that wait for each other say nothing about the work.
@@ -137,6 +138,14 @@ def trade(name: str, bars: Path, folder: Path, rule: dict[str, Any]) -> dict[str
     return {**found, **cost(spent, found["bars"])}
 
 
+def run_kernel(folder: Path, shape: dict[str, Any]) -> dict[str, Any]:
+    """Scan the market in a folder; what the kernel reports. It writes its scores there."""
+    script = str(HERE / "numba_scan" / "scan.py")
+    command = [str(interpreter(KERNEL)), script, str(folder), json.dumps(shape)]
+    found: dict[str, Any] = json.loads(spend(command, cwd=folder).printed.splitlines()[-1])
+    return found
+
+
 def cost(spent: Spent, bars: int) -> dict[str, Any]:
     return {
         "cpu_s": round(spent.cpu_s, 2),
@@ -166,7 +175,7 @@ def usable(tried: Path, folder: Path, rule: dict[str, Any]) -> tuple[list[str], 
 
 
 def main() -> None:
-    for name in sys.argv[1:] or NAMES:
+    for name in sys.argv[1:] or (*NAMES, KERNEL):
         sys.stderr.write(f"environment of {name} ...\n")
         install(name)
         reason = reason_to_skip(name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from trio.testing import MockClock
 
@@ -26,6 +28,7 @@ NOT_MEASURING = {
     "peer_engines",
     "quantiles",
     "real_time",
+    "scan_data",
 }  # the runner, the modules that benchmarks import, and a table of the gate's decisions
 
 
@@ -127,3 +130,58 @@ def test_every_mix_of_readers_has_a_known_kind_and_number_of_connections() -> No
     mixes = loaded("readers").MIXES
     assert {mix.kind for mix in mixes} <= {*kinds, "hostile"}
     assert {mix.connections for mix in mixes} == {0, 1, 50, 500, 2_000}
+
+
+@pytest.fixture
+def scan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    """Yield the benchmark of the scan, without an environment of numba."""
+    monkeypatch.syspath_prepend(FOLDER)
+    module = loaded("scan")
+    monkeypatch.setattr(module.peer_engines, "FOLDER", tmp_path / "peers")
+    yield module
+    for name in ("peer_engines", "scan_data"):
+        sys.modules.pop(name)
+
+
+def test_all_six_strategies_score_nine_tenths_of_the_cells_in_the_benchmark_of_the_scan(
+    scan: ModuleType,
+) -> None:
+    market, cells = scan.make_market(100), scan.Cells.of(100)
+    panel = scan.make_panel(scan.STRATEGIES.values(), market.symbols, scan.PERIOD_MS)
+    run = scan.Scan(market=market, panel=panel, evaluate=scan.CHECKED)
+    assert scan.measure(run, scan.BATCHES, cells.add) > 0
+    shares = cells.shares()
+    assert len(shares) == 6
+    assert min(shares.values()) >= 0.9
+    assert set(run.spent_ns) == {"take", "merge", *shares}
+    assert np.isfinite(cells.top).all()
+    cells.values[:, :, 3, :11] = np.nan
+    with pytest.raises(AssertionError, match="order_flow"):
+        cells.shares()
+
+
+def test_the_benchmark_of_the_scan_skips_an_absent_kernel_by_name(
+    scan: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scan, "compare", lambda symbols, kernel: {"kernel": kernel})
+    scan.main(["--peers"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["skipped"] == {
+        "numba": "numba is not installed; `make bench-peers` makes its environment"
+    }
+    assert report["200"] == report["2000"] == {"kernel": False}
+
+
+def test_the_benchmark_of_the_scan_refuses_a_kernel_with_other_scores(scan: ModuleType) -> None:
+    ours = np.array([0.5, np.nan, 2_000.0])
+    assert scan.find_difference(ours, ours + np.array((0, 0, 1e-6))) == pytest.approx(5e-10)
+    with pytest.raises(AssertionError, match="other cells"):
+        scan.find_difference(ours, np.array([0.5, 0.0, 2_000.0]))
+    with pytest.raises(AssertionError):
+        scan.find_difference(ours, ours + np.array((1e-8, 0, 0)))
+
+
+def test_the_kernel_of_the_scan_imports_nothing_of_kamou() -> None:
+    modules = [path.read_text() for path in (FOLDER / "numba_scan").glob("*.py")]
+    assert len(modules) == 6
+    assert not [text for text in modules if "kamou" in text.lower()]
