@@ -32,7 +32,7 @@ check: $(READY) ## lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks --exclude benchmarks/peers
+	$(BIN)/mypy benchmarks --exclude 'benchmarks/(peers|numba_scan)/'
 	$(BIN)/lint-imports --no-cache
 
 test: check ## everything that must hold before a commit: check, tests

@@ -53,7 +53,7 @@ def run_kamou(data_dir: Path) -> dict[str, Any]:
     from kamou.runs import backtest
     from kamou.settings.config import load_settings
 
-    resolved = load_settings(None, {"strategies.enabled": STRATEGIES})
+    resolved = load_settings(None, {"KAMOU__STRATEGIES__ENABLED": ",".join(STRATEGIES)})
     resolved = attrs.evolve(resolved, settings=attrs.evolve(resolved.settings, data_dir=data_dir))
     began = time.process_time()
     report = backtest.run(resolved, data=NAME)

@@ -67,7 +67,7 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
     """Nanoseconds from bar to order, one figure for every bar that led to an entry."""
     market = GeneratedMarket(seed=7, origin_ms=ORIGIN_MS, symbols=symbols)
     start_ms = ORIGIN_MS + WARMUP_DAYS * DAY_MS
-    settings = load_settings(None, {}, {"strategies.enabled": STRATEGIES}).settings
+    settings = load_settings(None, {"KAMOU__STRATEGIES__ENABLED": ",".join(STRATEGIES)}).settings
     clock = SimulatedClock(start_ms=start_ms)
 
     async def main(folder: Path) -> None:

@@ -67,7 +67,7 @@ def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
 
     The strategies are those of the kept figures.
     """
-    given = load_settings(None, {}, {"strategies.enabled": STRATEGIES}).settings
+    given = load_settings(None, {"KAMOU__STRATEGIES__ENABLED": ",".join(STRATEGIES)}).settings
     return attrs.evolve(
         given,
         demo=attrs.evolve(given.demo, symbols=symbols, bar_s=bar_s, days=days),

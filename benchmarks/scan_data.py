@@ -17,10 +17,10 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.indicators.order_flow import LEVELS, SPREAD, WINDOW_FIGURES
 from kamou.core.market.flow import FLOW_WINDOW_MS
+from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.market.ratios import RATIO_PERIOD_MS
-from kamou.core.market.settlements import FUNDING_PERIOD_MS
 from kamou.core.strategies import make_strategies
 from kamou.core.strategies.funding_fade import FundingFadeParameters
 from kamou.core.strategies.macro import MacroParameters
