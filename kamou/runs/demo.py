@@ -321,6 +321,7 @@ class FastForward:
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,
+                    recorded=self.source,  # no order changes a bar of either market
                     on_strategy_failed=self.on_strategy_failed,
                     ask_model=ask_script,
                 ),
