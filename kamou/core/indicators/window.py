@@ -5,9 +5,13 @@ Each window is computed again, because running sums stay inexact after one very 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from kamou.core.arrays import Floats
+
+COLUMNS = 128  # symbols of one step of a window statistic
 
 
 def roll_windows(values: Floats, n: int) -> Floats:
@@ -23,6 +27,17 @@ def pad_rows(results: Floats, length: int) -> Floats:
     out = np.full((length, *results.shape[1:]), np.nan)
     out[length - len(results) :] = results
     return out
+
+
+def split_columns(symbols: int) -> Iterator[slice]:
+    """Yield slices of about ``COLUMNS`` symbols that together are all of them.
+
+    Window statistics of so many symbols have temporary arrays that fit in a core's cache. No slice
+    has only one symbol unless there is only one, because numpy adds a single column differently.
+    """
+    parts = max(1, round(symbols / COLUMNS))
+    for part in range(parts):
+        yield slice(part * symbols // parts, (part + 1) * symbols // parts)
 
 
 def sum_rows(values: Floats) -> Floats:

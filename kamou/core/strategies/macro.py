@@ -185,15 +185,14 @@ class Macro:
             beta_deviation=p.beta_deviation,
             horizon=min(rows // 2, max(1, round(p.horizon_hours / row_hours))),
         )
-        returns = np.diff(np.ascontiguousarray(log_closes[::bars]), axis=0)
         summed = np.ascontiguousarray(market).reshape(rows, bars, -1).sum(axis=1)
-        read = spec.read(returns, summed)
+        read = spec.read_levels(log_closes[::bars], summed)
         moves = np.array((read.bitcoin_z, read.ether_z, read.breadth_z))
         if 2 * read.known < rows:
             moves[:] = np.nan
         bitcoin_z, ether_z, breadth_z = moves
         expected = read.beta_bitcoin * (bitcoin_z + breadth_z) / 2 + read.beta_ether * ether_z
-        wide = np.broadcast_to(moves[:, np.newaxis], (3, returns.shape[1]))
+        wide = np.broadcast_to(moves[:, np.newaxis], (3, log_closes.shape[1]))
         return np.stack((expected, read.beta_bitcoin, read.beta_ether, *wide))
 
     def _score(
