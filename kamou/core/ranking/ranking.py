@@ -6,14 +6,13 @@ A shard is fresh if it answered with the newest bar of all shards; otherwise it 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Codes, Floats
+from kamou.core.arrays import Codes, Floats, Ints
 from kamou.core.codes import Abstain
 from kamou.core.indicators.regime import find_regimes
 from kamou.core.indicators.regime_terms import SymbolRegime
@@ -159,24 +158,22 @@ def rank_bar(
 ) -> Ranking:
     """Return the ranking of all strategies' scores at one bar; see ``merge_shards``."""
     symbols = bar.symbols
+    signals = [part.signals() for part in scored]
+    counts = {
+        part.strategy.name: len(where) for part, (where, _) in zip(scored, signals, strict=True)
+    }
     ordered = sorted(
         (-strength, symbols[i], part.strategy.name, i, part)
-        for part in scored
-        for i, strength in part.signals()
+        for part, (where, strengths) in zip(scored, signals, strict=True)
+        for i, strength in _find_strongest(where, strengths, symbols, top)
     )
-    counts: Counter[str] = Counter()
-    chosen: list[Candidate] = []
-    for _, _, name, i, part in ordered:
-        counts[name] += 1
-        if counts[name] <= top:
-            chosen.append(part.candidate(i, bar))
-    best = tuple(chosen)
+    best = tuple(part.candidate(i, bar) for *_, i, part in ordered)
     return Ranking(
         bar_closed_at_ms=bar.closed_at_ms,
         symbols=len(symbols),
-        candidates=len(ordered),
+        candidates=sum(counts.values()),
         by_strategy=tuple(
-            Figure(name=name, value=str(count)) for name, count in sorted(counts.items())
+            Figure(name=name, value=str(count)) for name, count in sorted(counts.items()) if count
         ),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
         late_shards=late_shards,
@@ -185,6 +182,21 @@ def rank_bar(
         names=symbols,
         scored=scored,
     )
+
+
+def _find_strongest(
+    where: Ints, strengths: Floats, symbols: Sequence[str], top: int
+) -> list[tuple[int, float]]:
+    """Return index and strength of one strategy's ``top`` strongest signals.
+
+    Equal ones are ordered by symbol. To order all signals as tuples would take most of the time of
+    a merge.
+    """
+    if len(where) > top > 0:
+        least = np.partition(strengths, len(where) - top)[len(where) - top]
+        where, strengths = where[strengths >= least], strengths[strengths >= least]
+    found = zip(where.tolist(), strengths.tolist(), strict=True)
+    return sorted(found, key=lambda each: (-each[1], symbols[each[0]]))[:top]
 
 
 def _find_regimes(bar: ScoredBar, best: tuple[Candidate, ...]) -> Mapping[str, SymbolRegime]:
@@ -287,11 +299,10 @@ class Scored:
         ]
         return names, np.concatenate(blocks, axis=1) if blocks else np.zeros((len(names), 0))
 
-    def signals(self) -> Iterator[tuple[int, float]]:
-        """Return index and |weighted score| of every symbol without an abstention."""
+    def signals(self) -> tuple[Ints, Floats]:
+        """Return indices and |weighted scores| of all symbols without an abstention."""
         where = np.flatnonzero(self.abstain == 0)
-        strengths = np.abs(self.score[where] * self.weight[where])
-        return zip(where.tolist(), strengths.tolist(), strict=True)
+        return where, np.abs(self.score[where] * self.weight[where])
 
     def candidate(self, at: int, bar: ScoredBar) -> Candidate:
         """Return the candidate at the merged index ``at``."""

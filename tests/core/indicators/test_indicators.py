@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,29 @@ def test_an_outlier_in_the_past_hardly_changes_robust_z() -> None:
     past = np.append(np.linspace(-1, 1, 41), 1e6)[:, np.newaxis]
     z = robust_z(np.array([2.0]), past, known_min=10, deviation_min=1e-9)
     assert z == pytest.approx(2.6, abs=0.3)
+
+
+@pytest.mark.parametrize("symbols", [1, 5, 140])
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+@pytest.mark.parametrize("unknown", [0.0, 0.1, 0.9])
+def test_robust_z_is_that_of_medians_by_definition(
+    symbols: int, decimals: int, unknown: float
+) -> None:
+    chance = np.random.default_rng(symbols + decimals)
+    for rows in (1, 2, 3, 8, 41):
+        past = np.round(chance.standard_normal((rows, symbols)), decimals)
+        past[chance.random(past.shape) < unknown] = np.nan
+        value = chance.standard_normal(symbols)
+        z = robust_z(value, past, known_min=1, deviation_min=1e-3)
+        for column in range(symbols):
+            known = [each for each in past[:, column].tolist() if each == each]
+            if not known:
+                assert np.isnan(z[column])
+                continue
+            centre = statistics.median(known)
+            spread = statistics.median(abs(each - centre) for each in known)
+            expected = (value[column] - centre) / max(1.4826 * spread, 1e-3)
+            assert z[column] == pytest.approx(expected, rel=1e-12)
 
 
 def test_robust_z_has_a_minimum_deviation_and_is_nan_without_enough_past() -> None:

@@ -123,6 +123,35 @@ def test_the_limit_of_candidates_is_for_each_strategy(top: int, data: st.DataObj
     assert [c.score for c in together] == sorted((c.score for c in together), reverse=True)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_the_top_candidates_are_the_first_of_all_signals_in_order(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    widths = chance.integers(1, 12, 2).tolist()
+    names = [f"S{each:02}" for each in chance.permutation(sum(widths))]
+    universe = (tuple(names[: widths[0]]), tuple(names[widths[0] :]))
+    shards = [
+        scores_of(
+            "mean_reversion",
+            width,
+            score=chance.integers(-3, 4, width) / 4,  # many are equal
+            weight=chance.integers(1, 3, width) / 2,
+            abstain=chance.integers(0, 2, width),
+        )
+        for width in widths
+    ]
+    signals = [
+        (-abs(columns.score[i] * columns.weight[i]), symbols[i])
+        for columns, symbols in zip(shards, universe, strict=True)
+        for i in range(len(symbols))
+        if columns.abstain[i] == 0 and columns.score[i] != 0
+    ]
+    answers = [answer(shard, columns) for shard, columns in enumerate(shards)]
+    for top in (0, 1, 3, len(signals), 30):
+        ranking = ranked(answers, universe=universe, top=top)
+        assert [(-c.score, c.symbol) for c in ranking.top] == sorted(signals)[:top]
+        assert ranking.candidates == len(signals)
+
+
 def test_abstentions_are_counted_by_strategy_and_code() -> None:
     ranking = ranked(
         [
