@@ -28,6 +28,7 @@ class RatioSnapshot:
 
     times: Ints  # in ms, ``[hours, symbols]``; ``NO_RATIO_MS``: none in this hour
     logs: Floats  # ln(ratio), ``[hours, 2, symbols]``; NaN: none
+    newest_ms: int  # of the newest observation
     _derived: dict[tuple[Hashable, int, bytes], Floats] = attrs.field(init=False, factory=dict)
 
     def known(self, since_ms: Ints, now_ms: int) -> tuple[Ints, Floats]:
@@ -36,6 +37,8 @@ class RatioSnapshot:
         ``since_ms`` is ``[symbols]``.
         """
         outside = (self.times > now_ms) | (self.times <= since_ms)
+        if not (outside & (self.times != NO_RATIO_MS)).any():  # the usual case, without copies
+            return self.times, self.logs
         times = np.where(outside, NO_RATIO_MS, self.times)
         return times, np.where(outside[:, np.newaxis], np.nan, self.logs)
 
@@ -43,7 +46,7 @@ class RatioSnapshot:
         self, key: Hashable, since_ms: Ints, now_ms: int, compute: FigureOfRatios
     ) -> Floats:
         """Return ``compute`` of ``known(since_ms, now_ms)``, cached by ``key``."""
-        later = int(np.count_nonzero(self.times > now_ms))
+        later = int(np.count_nonzero(self.times > now_ms)) if self.newest_ms > now_ms else 0
         known = (key, later, since_ms.tobytes())
         value = self._derived.get(known)
         if value is None:
@@ -95,7 +98,8 @@ class RatioRows:
     def _shift(self, hours: int) -> None:
         """Replace the arrays by copies in which so many empty hours follow the newest."""
         kept = max(0, self.hours - hours)
-        times, logs = np.full_like(self._times, NO_RATIO_MS), np.full_like(self._logs, np.nan)
+        times, logs = np.empty_like(self._times), np.empty_like(self._logs)
+        times[kept:], logs[kept:] = NO_RATIO_MS, np.nan
         if kept:
             times[:kept], logs[:kept] = self._times[-kept:], self._logs[-kept:]
         self._times, self._logs = times, logs
@@ -103,7 +107,9 @@ class RatioRows:
     def copy(self) -> RatioSnapshot:
         """Return the ratios as they are now; the same snapshot until they change."""
         if self._snapshot is None:
-            self._snapshot = RatioSnapshot(times=self._times, logs=self._logs)
+            self._snapshot = RatioSnapshot(
+                times=self._times, logs=self._logs, newest_ms=self._newest_ms
+            )
         return self._snapshot
 
 
