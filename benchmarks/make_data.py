@@ -16,6 +16,7 @@ from pathlib import Path
 from kamou.core.day import DAY_MS
 from kamou.store.market_data import DatasetSummary, write_dataset
 from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.market.made_dataset import materialise
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01: any midnight will do, but always the same one
 
@@ -31,7 +32,7 @@ def expand(
 ) -> DatasetSummary:
     """Store ``days`` of the generated market under ``data_dir``; the same call, the same set."""
     market = GeneratedMarket(seed=seed, origin_ms=ORIGIN_MS, symbols=symbols, step_ms=step_ms)
-    data = market.materialise(name, ORIGIN_MS, ORIGIN_MS + days * DAY_MS)
+    data = materialise(market, name, ORIGIN_MS, ORIGIN_MS + days * DAY_MS)
     summary, _ = write_dataset(data, data_dir, source=f"generator seed {seed}")
     return summary
 

@@ -307,8 +307,6 @@ class _Composer:
             on_reconciled=self.inputs.on_reconciled,
         )
 
-    # --- the pipeline ------------------------------------------------------------
-
     def _shadow_book(self) -> ShadowBook:
         settings = self.settings
         return ShadowBook(
@@ -365,23 +363,24 @@ class _Composer:
         return make_gate_actor(self.mailboxes, self.journal, inputs.clock, rules, self.deadline_s)
 
     def _feed(self) -> Feed:
-        scanners = self.mailboxes.scanners
+        boxes, made = self.mailboxes, self.strategies.values()
         return Feed(
-            inbox=self.mailboxes.feed,
+            inbox=boxes.feed,
             clock=self.inputs.clock,
             port=self.port,
             shards=tuple(
-                FeedShard(index=index, symbols=part.symbols, columns=part.columns, inbox=inbox)
-                for index, (part, inbox) in enumerate(zip(self.parts, scanners, strict=True))
+                FeedShard(index=at, symbols=part.symbols, columns=part.columns, inbox=box)
+                for at, (part, box) in enumerate(zip(self.parts, boxes.scanners, strict=True))
             ),
             cycle=self.settings.cycle,
             period_ms=self.period_ms,
             handler_deadline_s=self.deadline_s,
             on_cycle=self.on_cycle,
-            funding_wanted=t1.need_funding(self.strategies.values()),
-            flow_wanted=t1.need_flow(self.strategies.values()),
+            funding_wanted=t1.need_funding(made),
+            flow_wanted=t1.need_flow(made),
             flow_source=self.gathered,
-            ratios_wanted=t1.need_ratios(self.strategies.values()),
+            ratios_wanted=t1.need_ratios(made),
+            premium_wanted=t1.need_premium(made),
         )
 
     def _scanner(self, index: int) -> Scanner:

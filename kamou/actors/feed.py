@@ -41,6 +41,7 @@ class _Read:
     funding: Series | None = None
     flow: FlowWindows | None = None
     ratios: Series | None = None
+    premium: Series | None = None
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -49,7 +50,7 @@ class Feed(Actor[Never]):
 
     The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
     without bars, and the next cycle reads from the end of the last bars. It reads funding, order
-    flow and long/short ratios only if a strategy does and the venue has them.
+    flow, long/short ratios and premium index only if a strategy does and the venue has them.
     """
 
     name: str = attrs.field(init=False, default="feed")
@@ -62,6 +63,7 @@ class Feed(Actor[Never]):
     _flow_wanted: bool = False
     _flow_source: FlowSource | None = None  # None: the port, if its venue has order flow
     _ratios_wanted: bool = False
+    _premium_wanted: bool = False
     # The next cycle, and what was read before it.
     _cycle: int = attrs.field(init=False)
     _known_ms: int = attrs.field(init=False)  # all but bars was read until then
@@ -121,13 +123,21 @@ class Feed(Actor[Never]):
             ratios = None
             if self._ratios_wanted and self._port.capabilities.long_short_ratio:
                 ratios = await self._port.long_short_ratios(self._known_ms, cycle_at_ms)
+            premium = None
+            if self._premium_wanted and self._port.capabilities.premium_index:
+                premium = await self._port.premium_index(self._known_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
             return _Read()
         if len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
             self._known_ms = cycle_at_ms
         return _Read(
-            bars=bars, open_interest=open_interest, funding=funding, flow=flow, ratios=ratios
+            bars=bars,
+            open_interest=open_interest,
+            funding=funding,
+            flow=flow,
+            ratios=ratios,
+            premium=premium,
         )
 
     def _columns(self, shard: FeedShard, cycle_at_ms: int, read: _Read) -> BarsClosed:
@@ -147,7 +157,9 @@ class Feed(Actor[Never]):
             open_interest_ms, values = open_interest.available_ms, open_interest.values[:, part]
         if funding is not None:
             funding_ms, rates = funding.available_ms, funding.values[:, part]
-        ratios = read.ratios or empty_series((), self._period_ms)
+        ratios, premium = (
+            series or empty_series((), self._period_ms) for series in (read.ratios, read.premium)
+        )
         return BarsClosed(
             cause_id=f"cycle:{cycle_at_ms}",
             cycle_at_ms=cycle_at_ms,
@@ -167,4 +179,6 @@ class Feed(Actor[Never]):
             ratios_ms=ratios.available_ms,
             ratios=ratios.values[:, part],
             top_ratios=get_top_ratios(ratios)[:, part],
+            premium_ms=premium.available_ms,
+            premium=premium.values[:, part],
         )

@@ -58,6 +58,7 @@ class LoadedPanel:
     funding_at_ms: int = -1  # the same of funding
     flow_at_ms: int = -1  # the same of order flow
     ratios_at_ms: int = -1  # the same of long/short ratios
+    premium_at_ms: int = -1  # the same of the premium index
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows that are newer than those in the panel.
@@ -107,6 +108,18 @@ class LoadedPanel:
             if at_ms > self.ratios_at_ms:
                 self.panel.append_ratios(int(at_ms), accounts[row], top_traders[row])
                 self.ratios_at_ms = int(at_ms)
+
+    def take_premium(self, available_ms: Ints, premium: Floats) -> None:
+        """Append the premium indices that are newer than those in the panel.
+
+        Args:
+            available_ms: time at which each row became available, ``[rows]``.
+            premium: fractions of the index price, ``[rows, symbols]``; NaN: unknown.
+        """
+        for row, at_ms in enumerate(available_ms):
+            if at_ms > self.premium_at_ms:
+                self.panel.append_premium(int(at_ms), premium[row])
+                self.premium_at_ms = int(at_ms)
 
 
 @attrs.define(eq=False)
@@ -208,6 +221,7 @@ class PanelLoader:
                 funding = await self._read_funding(reading, known_ms)
                 flow = await self._read_flow(reading, known_ms)
                 ratios = await self._read_ratios(reading, known_ms)
+                premium = await self._read_premium(reading, known_ms)
             if limit.cancelled_caught:
                 raise UnreachableError(
                     "the venue did not send bars, open interest and what else strategies read from"
@@ -223,6 +237,8 @@ class PanelLoader:
                 if ratios is not None:
                     top = get_top_ratios(ratios)[:, columns]
                     loaded.take_ratios(ratios.available_ms, ratios.values[:, columns], top)
+                if premium is not None:
+                    loaded.take_premium(premium.available_ms, premium.values[:, columns])
                 if loaded.panel.reads_market:
                     market = find_market_rows(bars.symbols, bars.open, bars.close)
                     loaded.panel.give_market(bars.open_ms, market)
@@ -266,6 +282,17 @@ class PanelLoader:
         if not wanted or not self._port.capabilities.long_short_ratio:
             return None
         return await self._port.long_short_ratios(reading.known_until_ms, until_ms)
+
+    async def _read_premium(self, reading: _Reading, until_ms: int) -> Series | None:
+        """Return the premium index since the last read, as ``_read_funding`` does.
+
+        Raises:
+            UnreachableError, RateLimitedError: as the port.
+        """
+        wanted = any(loaded.panel.premium_hours for loaded in reading.panels.values())
+        if not wanted or not self._port.capabilities.premium_index:
+            return None
+        return await self._port.premium_index(reading.known_until_ms, until_ms)
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:

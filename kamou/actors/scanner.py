@@ -78,6 +78,7 @@ class Scanner(Actor[BarsClosed]):
         self._loaded.take_funding(message.funding_ms, message.funding_rates)
         self._loaded.take_flow(message.flow_ms, message.flow)
         self._loaded.take_ratios(message.ratios_ms, message.ratios, message.top_ratios)
+        self._loaded.take_premium(message.premium_ms, message.premium)
         panel.give_market(message.open_ms, message.market)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:

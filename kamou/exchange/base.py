@@ -62,6 +62,7 @@ class Capabilities:
     open_interest: bool
     funding_rates: bool
     long_short_ratio: bool
+    premium_index: bool
     flow_windows: bool  # order flow of windows that have ended
     reduce_only: bool
     withdraw_check: bool

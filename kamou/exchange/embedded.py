@@ -92,6 +92,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             open_interest=True,
             funding_rates=True,
             long_short_ratio=True,
+            premium_index=True,
             flow_windows=True,
             reduce_only=True,
             withdraw_check=True,

@@ -76,6 +76,12 @@ class EngineReads:
             since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
         )
 
+    async def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        until_ms = min(until_ms, self.data_ms())
+        return await self._read_market(
+            since_ms, until_ms, lambda market: market.premium_index(since_ms, until_ms)
+        )
+
     async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         until_ms = min(until_ms, self.data_ms())
         return await self._read_market(

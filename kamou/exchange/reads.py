@@ -48,6 +48,13 @@ class VenueReads(Protocol):
 
     async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
 
+    async def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        """Return the premium indices that became available in ``(since_ms, until_ms]``.
+
+        They are fractions of the index price.
+        """
+        ...
+
     async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         """Return the order flow of the windows that ended in ``(since_ms, until_ms]``."""
         ...
@@ -146,6 +153,15 @@ class QueriedReads(ABC):
                 "long_short_ratios",
                 (since_ms, until_ms),
                 lambda venue: venue.long_short_ratios(since_ms, until_ms),
+            )
+        )
+
+    async def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        return await self.read(
+            VenueQuery(
+                "premium_index",
+                (since_ms, until_ms),
+                lambda venue: venue.premium_index(since_ms, until_ms),
             )
         )
 

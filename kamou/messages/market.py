@@ -24,8 +24,11 @@ class BarsClosed(Message):
     ``FlowWindows.values``, with their ends ``flow_ms``; it is empty if no strategy reads them.
     ``ratios`` and ``top_ratios`` have the ratios of long to short accounts that became available
     since then, of all accounts and of top traders, in the shape of ``funding_rates`` (NaN:
-    unknown), at ``ratios_ms``; they are empty if no strategy reads ratios. ``market`` has what the
-    whole market did in each bar, ``[bars, MARKET_FIGURES]`` (see ``find_market_rows``).
+    unknown), at ``ratios_ms``; they are empty if no strategy reads ratios. ``premium`` has the
+    premium indices that became available since then, in the shape of ``funding_rates`` (fractions
+    of the index price; NaN: unknown), at ``premium_ms``; it is empty if no strategy reads it.
+    ``market`` has what the whole market did in each bar, ``[bars, MARKET_FIGURES]`` (see
+    ``find_market_rows``).
     """
 
     cycle_at_ms: int
@@ -45,4 +48,6 @@ class BarsClosed(Message):
     ratios_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
     ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
     top_ratios: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
+    premium_ms: Ints = attrs.field(factory=lambda: np.empty(0, dtype=np.int64))
+    premium: Floats = attrs.field(factory=lambda: np.empty((0, 0)))
     market: Floats = attrs.field(factory=lambda: np.empty((0, MARKET_FIGURES)))

@@ -212,6 +212,9 @@ class SimulatedMarket:
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         return empty_series(self.symbols, DAY_MS)
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        return empty_series(self.symbols, DAY_MS)
+
     def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
         return empty_flow(self.symbols)
 

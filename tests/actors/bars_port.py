@@ -37,6 +37,7 @@ class Port:
             open_interest=True,
             funding_rates=True,
             long_short_ratio=True,
+            premium_index=True,
             flow_windows=True,
             reduce_only=True,
             withdraw_check=True,

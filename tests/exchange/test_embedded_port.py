@@ -257,7 +257,8 @@ async def test_a_step_reports_fills_of_another_process(tmp_path: Path) -> None:
     port.engine.close()
 
 
-async def test_a_market_without_long_short_ratios_serves_an_empty_series(
+async def test_a_market_without_long_short_ratios_or_premium_index_serves_an_empty_series(
     venue: EmbeddedUnderTest,
 ) -> None:
+    assert not len((await venue.port.premium_index(0, at(99))).available_ms)
     assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)

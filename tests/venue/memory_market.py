@@ -123,6 +123,9 @@ class MemoryMarket:
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         return empty_series(self.symbols, STEP_MS)
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        return empty_series(self.symbols, STEP_MS)
+
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         return empty_flow(self.symbols)
 

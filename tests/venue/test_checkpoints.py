@@ -60,7 +60,7 @@ def assert_same_day(left: Market, right: Market, day: int) -> None:
     assert all(
         np.array_equal(a, b) for a, b in zip(attrs.astuple(path), attrs.astuple(other), strict=True)
     )
-    for name in ("funding_rates", "open_interest", "long_short_ratios"):
+    for name in ("funding_rates", "open_interest", "long_short_ratios", "premium_index"):
         expected, found = getattr(left, name)(since, until), getattr(right, name)(since, until)
         assert np.array_equal(expected.values, found.values)
 

@@ -55,7 +55,7 @@ def test_a_planted_market_from_a_stored_state_is_the_one_run_from_its_first_day(
     for name in ("open", "high", "low", "close", "volume"):
         assert np.array_equal(getattr(of.day(DAY), name), getattr(steady.day(DAY), name))
     since, until = ORIGIN_MS + DAY * DAY_MS, ORIGIN_MS + (DAY + 1) * DAY_MS
-    for name in ("funding_rates", "long_short_ratios"):
+    for name in ("funding_rates", "long_short_ratios", "premium_index"):
         left, right = (getattr(each, name)(since, until) for each in (of, steady))
         assert np.array_equal(left.values, right.values)
     engine.close()

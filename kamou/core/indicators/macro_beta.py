@@ -147,7 +147,7 @@ class MacroBeta:
         ]
         for slope, factor, spare in zip(slopes, market.factors, spares, strict=True):
             np.multiply(slope, factor, out=spare)
-        symbols -= np.add(*spares, out=spares[0])
+        symbols -= np.add(spares[0], spares[1], out=spares[0])
         rest = _find_spread(np.multiply(symbols, market.weights, out=spares[0]), symbols)
         error = rest * market.share
         prior = self.beta_deviation**2

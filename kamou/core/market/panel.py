@@ -20,6 +20,7 @@ from kamou.core.market.market_rows import MarketReads, MarketRows
 from kamou.core.market.newest_rows import SLACK_ROWS_MIN, NewestRows
 from kamou.core.market.panel_block import Field as Field
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
+from kamou.core.market.premium import PremiumReads, PremiumRows
 from kamou.core.market.ratios import RatioReads, RatioRows
 from kamou.core.market.settlements import (
     FigureOfRates,
@@ -79,7 +80,7 @@ def _compare(
     return rows, bar
 
 
-class Panel(FlowReads, RatioReads, MarketReads):
+class Panel(FlowReads, RatioReads, PremiumReads, MarketReads):
     """Bars, indicators and other sources of one shard.
 
     Args:
@@ -130,6 +131,7 @@ class Panel(FlowReads, RatioReads, MarketReads):
         self._funding = Settlements(0, width)
         self._flow = FlowRows(0, width)
         self._ratios = RatioRows(0, width)
+        self._premium = PremiumRows(0, width)
         self._market = MarketRows(0)
 
     @property

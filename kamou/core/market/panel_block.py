@@ -17,7 +17,7 @@ import numpy as np
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.flow import FigureOfFlow, FlowSnapshot
-from kamou.core.market.ratios import FigureOfRatios, RatioSnapshot, find_first_open_ms
+from kamou.core.market.hourly_rows import FigureOfHours, HourlySnapshot, find_first_open_ms
 from kamou.core.market.settlements import FigureOfRates, FundingSnapshot
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
@@ -61,7 +61,8 @@ class PanelBlock:
     interest: Sequence[InterestSnapshot] = ()  # one for each bar; empty: no strategy reads it
     funding: Sequence[FundingSnapshot] = ()  # as ``interest``
     flow: Sequence[FlowSnapshot] = ()  # as ``interest``
-    ratios: Sequence[RatioSnapshot] = ()  # as ``interest``
+    ratios: Sequence[HourlySnapshot] = ()  # as ``interest``
+    premium: Sequence[HourlySnapshot] = ()  # as ``interest``
     _market: Floats  # as ``_rows``, ``[rows, MARKET_FIGURES]``; empty: no strategy reads it
     _rows: Mapping[Field, Floats]  # window - 1 rows before the block, and the block's
     _indicators: Mapping[Indicator, Floats]  # [bars, symbols]
@@ -144,17 +145,30 @@ class PanelBlock:
             ]
         )
 
-    def compute_from_ratios(self, key: Hashable, now_ms: Ints, compute: FigureOfRatios) -> Floats:
+    def compute_from_ratios(self, key: Hashable, now_ms: Ints, compute: FigureOfHours) -> Floats:
         """Return ``compute`` of the long/short ratios known at each bar, ``[bars, ...]``.
 
         ``now_ms`` is ``[bars, 1]``. One result serves all bars between two observations.
         """
+        return self._compute_from_hours(self.ratios, key, now_ms, compute)
+
+    def compute_from_premium(self, key: Hashable, now_ms: Ints, compute: FigureOfHours) -> Floats:
+        """Return ``compute`` of the premium index, as ``compute_from_ratios`` does."""
+        return self._compute_from_hours(self.premium, key, now_ms, compute)
+
+    def _compute_from_hours(
+        self,
+        snapshots: Sequence[HourlySnapshot],
+        key: Hashable,
+        now_ms: Ints,
+        compute: FigureOfHours,
+    ) -> Floats:
         first_ms = find_first_open_ms(self.last_close_ms, self.count, self.period_ms)
         return np.stack(
             [
                 known.compute(key, since_ms, at_ms, compute)
                 for known, since_ms, at_ms in zip(
-                    self.ratios, first_ms, now_ms[:, 0].tolist(), strict=True
+                    snapshots, first_ms, now_ms[:, 0].tolist(), strict=True
                 )
             ]
         )

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.base import Indicator, IndicatorState
 from kamou.core.market.flow import FigureOfFlow
+from kamou.core.market.hourly_rows import FigureOfHours
 from kamou.core.market.panel import PANEL_FIELDS, Field, Panel
-from kamou.core.market.ratios import FigureOfRatios
 from kamou.core.market.settlements import FigureOfRates
 from kamou.errors import KamouError
 
@@ -34,7 +34,7 @@ class UndeclaredReadError(KamouError):
     """A strategy read what it did not declare, or called what only the scanner may.
 
     A read that it did not declare is of bars outside its window, an indicator, open interest,
-    funding, order flow, long/short ratios or the whole market.
+    funding, order flow, long/short ratios, the premium index or the whole market.
     """
 
 
@@ -49,6 +49,7 @@ class DeclaredReads:
     funding_settlements: int = 0  # of each symbol; 0: it reads no funding
     flow_windows: int = 0  # 0: it reads no order flow
     ratio_hours: int = 0  # 0: it reads no long/short ratios
+    premium_hours: int = 0  # 0: it reads no premium index
     reads_market: bool = False  # it reads the figures of the whole market
 
 
@@ -123,6 +124,19 @@ class PanelView(Panel):
 
     def copy_ratios(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError("a strategy called panel.copy_ratios; read panel.ratios(now_ms)")
+
+    def keep_premium(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.keep_premium; declare premium_hours")
+
+    def append_premium(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_premium; only the scanner adds the premium index"
+        )
+
+    def copy_premium(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.copy_premium; read panel.premium(now_ms)"
+        )
 
     def keep_market(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError("a strategy called panel.keep_market; declare reads_market")
@@ -306,7 +320,7 @@ class PanelView(Panel):
         times, logs = super().ratios(now_ms)
         return _freeze(times[-hours:]), _freeze(logs[-hours:])
 
-    def compute_from_ratios(self, key: Hashable, now_ms: int, compute: FigureOfRatios) -> Floats:
+    def compute_from_ratios(self, key: Hashable, now_ms: int, compute: FigureOfHours) -> Floats:
         """Return ``compute`` of the declared ratios, as ``compute_from_interest`` does.
 
         Raises:
@@ -325,6 +339,39 @@ class PanelView(Panel):
         if not hours:
             raise UndeclaredReadError(
                 "the strategy reads long/short ratios, and its ratio_hours are 0; declare the"
+                " number of hours that it reads"
+            )
+        return hours
+
+    def premium(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return the newest declared hours of the premium index, as ``Panel`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no premium index.
+        """
+        hours = self._declared_premium_hours()
+        times, values = super().premium(now_ms)
+        return _freeze(times[-hours:]), _freeze(values[-hours:])
+
+    def compute_from_premium(self, key: Hashable, now_ms: int, compute: FigureOfHours) -> Floats:
+        """Return ``compute`` of the declared premium, as ``compute_from_interest`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no premium index.
+        """
+        hours = self._declared_premium_hours()
+
+        def compute_declared(times: Ints, values: Floats) -> Floats:
+            return compute(_freeze(times[-hours:]), _freeze(values[-hours:]))
+
+        own = (self._declared.strategy, hours, key)
+        return _freeze(np.asarray(super().compute_from_premium(own, now_ms, compute_declared)))
+
+    def _declared_premium_hours(self) -> int:
+        hours = self._declared.premium_hours
+        if not hours:
+            raise UndeclaredReadError(
+                "the strategy reads the premium index, and its premium_hours are 0; declare the"
                 " number of hours that it reads"
             )
         return hours

@@ -18,10 +18,10 @@ from kamou.core.arrays import Codes, Floats
 from kamou.core.indicators.regime import RegimeIndicator
 from kamou.core.market.bars import Bars, Series, get_top_ratios
 from kamou.core.market.flow import FlowSnapshot, FlowWindows
+from kamou.core.market.hourly_rows import HourlySnapshot
 from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
-from kamou.core.market.ratios import RatioSnapshot
 from kamou.core.market.settlements import FundingSnapshot
 from kamou.core.ranking.ranking import Ranking, Scored, ScoredBar, rank_bar, score_symbols
 from kamou.core.strategies import make_panel
@@ -48,6 +48,7 @@ class RecordedBars(Protocol):
     def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows: ...
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
+    def premium_index(self, since_ms: int, until_ms: int) -> Series: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -101,6 +102,7 @@ class _Known:
     funding: Series | None
     flow: FlowWindows | None
     ratios: Series | None
+    premium: Series | None
 
 
 class _Shard:
@@ -113,6 +115,7 @@ class _Shard:
         self._funding_at_ms = -1
         self._flow_at_ms = -1
         self._ratios_at_ms = -1
+        self._premium_at_ms = -1
 
     def take(self, bars: Bars, known: _Known) -> PanelBlock:
         """Append the bars, with what else was known at their closes.
@@ -125,12 +128,15 @@ class _Shard:
         funding = self._take_funding(close_ms, known.funding) if known.funding is not None else ()
         flow = self._take_flow(close_ms, known.flow) if known.flow is not None else ()
         ratios = self._take_ratios(close_ms, known.ratios) if known.ratios is not None else ()
+        premium = self._take_premium(close_ms, known.premium) if known.premium is not None else ()
         if self.panel.reads_market:
             market = find_market_rows(bars.symbols, bars.open, bars.close)
             self.panel.give_market(bars.open_ms, market)
         columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
-        return attrs.evolve(block, interest=interest, funding=funding, flow=flow, ratios=ratios)
+        return attrs.evolve(
+            block, interest=interest, funding=funding, flow=flow, ratios=ratios, premium=premium
+        )
 
     def _newest_first(self, series: Series) -> list[tuple[int, Floats]]:
         """Return the time and the part's values of each row, newest first."""
@@ -172,7 +178,7 @@ class _Shard:
             known.append(self.panel.copy_flow())
         return known
 
-    def _take_ratios(self, close_ms: list[int], ratios: Series) -> list[RatioSnapshot]:
+    def _take_ratios(self, close_ms: list[int], ratios: Series) -> list[HourlySnapshot]:
         """Append the long/short ratios and return them as they were at each close."""
         top, known, row = get_top_ratios(ratios), [], 0
         times, part = ratios.available_ms.tolist(), self._columns
@@ -183,6 +189,18 @@ class _Shard:
                     self._ratios_at_ms = times[row]
                 row += 1
             known.append(self.panel.copy_ratios())
+        return known
+
+    def _take_premium(self, close_ms: list[int], premium: Series) -> list[HourlySnapshot]:
+        """Append the premium index and return it as it was at each close."""
+        rows, known = self._newest_first(premium), []
+        for at_ms in close_ms:
+            while rows and rows[-1][0] <= at_ms:
+                available_ms, values = rows.pop()
+                if available_ms > self._premium_at_ms:
+                    self.panel.append_premium(available_ms, values)
+                    self._premium_at_ms = available_ms
+            known.append(self.panel.copy_premium())
         return known
 
 
@@ -234,6 +252,7 @@ class RecordedScores:
         self._reads_funding = self._shards[0].panel.funding_settlements > 0
         self._reads_flow = self._shards[0].panel.flow_windows > 0
         self._reads_ratios = self._shards[0].panel.ratio_hours > 0
+        self._reads_premium = self._shards[0].panel.premium_hours > 0
         self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
         first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
         self._next_open_ms = max(self._known_ms, first_ms)
@@ -296,6 +315,7 @@ class RecordedScores:
             funding=market.funding_rates(since_ms, until_ms) if self._reads_funding else None,
             flow=market.flow_windows(since_ms, until_ms) if self._reads_flow else None,
             ratios=market.long_short_ratios(since_ms, until_ms) if self._reads_ratios else None,
+            premium=market.premium_index(since_ms, until_ms) if self._reads_premium else None,
         )
         self._known_ms = self._next_open_ms
         blocks = [shard.take(bars, known) for shard in self._shards]

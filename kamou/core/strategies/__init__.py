@@ -17,6 +17,7 @@ from kamou.core.strategies.base import Parameters, Strategy
 from kamou.core.strategies.evaluation import (
     count_flow_windows,
     count_interest_rows,
+    count_premium_hours,
     count_ratio_hours,
     count_settlements,
     need_market,
@@ -30,7 +31,7 @@ SEED_MEMORY_BARS = 500
 # the time of an evaluation takes no row from it.
 LATER_SETTLEMENTS = 3
 LATER_WINDOWS = 12  # the same of order flow: one hour
-LATER_RATIO_HOURS = 2  # the same of long/short ratios
+LATER_HOURS = 2  # the same of long/short ratios and of the premium index
 # Modules of this package that are not strategies.
 PARTS = frozenset({"base", "conformance", "declarations", "evaluation"})
 
@@ -129,6 +130,11 @@ def need_ratios(strategies: Iterable[Strategy]) -> bool:
     return any(map(count_ratio_hours, strategies))
 
 
+def need_premium(strategies: Iterable[Strategy]) -> bool:
+    """Return True if one of the strategies reads the premium index."""
+    return any(map(count_premium_hours, strategies))
+
+
 def make_panel(
     strategies: Iterable[Strategy],
     symbols: Sequence[str],
@@ -157,7 +163,9 @@ def make_panel(
     windows = max((0, *map(count_flow_windows, chosen)))
     panel.keep_flow(windows and windows + LATER_WINDOWS)
     hours = max((0, *map(count_ratio_hours, chosen)))
-    panel.keep_ratios(hours and hours + LATER_RATIO_HOURS)
+    panel.keep_ratios(hours and hours + LATER_HOURS)
+    hours = max((0, *map(count_premium_hours, chosen)))
+    panel.keep_premium(hours and hours + LATER_HOURS)
     if any(map(need_market, chosen)):
         panel.keep_market()
     return panel

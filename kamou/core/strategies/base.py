@@ -229,6 +229,16 @@ class RatioStrategy(Strategy, Protocol):
 
 
 @runtime_checkable
+class PremiumStrategy(Strategy, Protocol):
+    """A strategy that also reads the premium index."""
+
+    @property
+    def premium_hours(self) -> int:
+        """Hours of the premium index that ``evaluate`` reads; 0: none."""
+        ...
+
+
+@runtime_checkable
 class MarketStrategy(Strategy, Protocol):
     """A strategy that also reads the figures of the whole market."""
 

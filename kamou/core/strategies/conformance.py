@@ -44,7 +44,7 @@ class MadeMarket:
 
     A panel gets every fourth row of open interest and every eighth row of funding rates. Order flow
     has the windows of each bar, ``[bars, windows, figures, symbols]``. ``ratios`` are of all
-    accounts, ``top_ratios`` of top traders.
+    accounts, ``top_ratios`` of top traders. ``premium`` has fractions of the index price.
     """
 
     open: Floats
@@ -57,6 +57,7 @@ class MadeMarket:
     flow: Floats
     ratios: Floats
     top_ratios: Floats
+    premium: Floats
     market: Floats  # of the whole market, ``[bars, MARKET_FIGURES]``, whatever its symbols are
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
@@ -73,6 +74,7 @@ class MadeMarket:
                 panel.append_funding(open_ms + PERIOD_MS, self.funding[t])
             panel.append_flow(open_ms + WINDOW_ENDS_MS, self.flow[t])
             panel.append_ratios(open_ms + PERIOD_MS, self.ratios[t], self.top_ratios[t])
+            panel.append_premium(open_ms + PERIOD_MS, self.premium[t])
 
     def choose(self, symbols: slice) -> MadeMarket:
         """Return the market with these symbols only."""
@@ -117,6 +119,7 @@ def make_market(seed: int, bars: int) -> MadeMarket:
         flow=_make_flow(chance, bars),
         ratios=np.exp(0.2 * chance.standard_t(4, size=(bars, SYMBOLS))),
         top_ratios=_make_top_ratios(chance, bars),
+        premium=_make_premium(chance, bars),
         market=find_market_rows(("BTC", "ETH"), open_[:, :2], close[:, :2]),
     )
 
@@ -134,6 +137,15 @@ def _make_top_ratios(chance: np.random.Generator, bars: int) -> Floats:
     ratios = np.exp(0.1 * chance.standard_t(4, size=(bars, SYMBOLS)))
     ratios[:, ::3] = np.nan
     return ratios
+
+
+def _make_premium(chance: np.random.Generator, bars: int) -> Floats:
+    """Return premium indices that last, which every third symbol does not have."""
+    premium = 0.0003 * chance.standard_t(3, size=(bars, SYMBOLS))
+    for t in range(1, bars):
+        premium[t] += 0.8 * premium[t - 1]
+    premium[:, 1::3] = np.nan
+    return premium
 
 
 def fill_panel(strategy: Strategy, market: MadeMarket, last: int, first: int = 0) -> Panel:
@@ -217,6 +229,7 @@ def _keeps_no_memory(bench: Bench) -> Iterator[str]:
             panel.append_flow(panel.close_ms + k * WINDOW_ENDS_MS[:1], bench.market.flow[-k, :1])
             ratios, top_ratios = bench.market.ratios[-k], bench.market.top_ratios[-k]
             panel.append_ratios(panel.close_ms + k, ratios, top_ratios)
+            panel.append_premium(panel.close_ms + k, bench.market.premium[-k])
         if column := find_difference(followed[t], bench.scores(panel)):
             yield (
                 f"at bar {t} {column} differs between a panel that was evaluated at every bar and"

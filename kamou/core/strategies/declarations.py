@@ -96,7 +96,9 @@ def _are_requirements(value: object) -> bool:
     )
 
 
-OPTIONAL = frozenset({"flow_windows", "funding_settlements", "ratio_hours", "reads_market"})
+OPTIONAL = frozenset(
+    {"flow_windows", "funding_settlements", "premium_hours", "ratio_hours", "reads_market"}
+)
 OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods that take the length of the bars
 
 # declaration, expected values, check
@@ -111,6 +113,7 @@ DECLARATIONS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("funding_settlements", "a whole number of settlements, at least 0", _is_count(0)),
     ("flow_windows", "a whole number of windows, at least 0", _is_count(0)),
     ("ratio_hours", "a whole number of hours, at least 0", _is_count(0)),
+    ("premium_hours", "a whole number of hours, at least 0", _is_count(0)),
     ("reads_market", "True or False", lambda value: isinstance(value, bool)),
     ("hold_ms", "a whole number of ms, at least 1", _is_count(1)),
     ("lookback_bars", "a whole number of bars, at least 1", _is_count(LOOKBACK_MIN)),

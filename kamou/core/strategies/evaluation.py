@@ -30,6 +30,7 @@ from kamou.core.strategies.base import (
     FlowStrategy,
     FundingStrategy,
     MarketStrategy,
+    PremiumStrategy,
     RatioStrategy,
     Strategy,
     StrategyScores,
@@ -349,6 +350,7 @@ def check_strategies(
                 funding_settlements=count_settlements(strategy),
                 flow_windows=count_flow_windows(strategy),
                 ratio_hours=count_ratio_hours(strategy),
+                premium_hours=count_premium_hours(strategy),
                 reads_market=need_market(strategy),
             ),
         )
@@ -382,6 +384,11 @@ def raise_failure(failure: StrategyFailure) -> None:
 def count_ratio_hours(strategy: Strategy) -> int:
     """Return the hours of long/short ratios that the strategy reads; 0: none."""
     return strategy.ratio_hours if isinstance(strategy, RatioStrategy) else 0
+
+
+def count_premium_hours(strategy: Strategy) -> int:
+    """Return the hours of the premium index that the strategy reads; 0: none."""
+    return strategy.premium_hours if isinstance(strategy, PremiumStrategy) else 0
 
 
 def need_market(strategy: Strategy) -> bool:

@@ -1,14 +1,15 @@
 """The funding fade, which trades against a crowd that pays extreme funding.
 
 A signal needs four conditions: the funding rate that settled last is above ``apr_min_pct`` per year
-in absolute value, and outside its clamp; its z-score has the sign of the rate; the market has no
-strong trend; and the fade is confirmed, because the newest bar makes no new extreme in the crowd's
-direction, or because open interest falls. The score is -tanh(z / 2): short if longs pay.
+in absolute value; the z-score has the sign of the rate; the market has no strong trend; and the
+fade is confirmed, because the newest bar makes no new extreme in the crowd's direction, or because
+open interest falls. The score is -tanh(z / 2): short if longs pay.
 
-A venue's formula pins the rate to the interest rate while the premium index is inside the clamp,
-so a z-score of funding should be that of the premium index. Ports do not serve the premium index
-yet. Outside the clamp the rate is the premium index plus or minus a constant, so there the z-score
-of the rate replaces it, with the weight ``no_premium_weight`` and the proxy ``rate``.
+The z-score is that of the premium index over the newest 8 hours. A venue's formula makes the rate
+from it, and pins the rate to the interest rate while the premium index is inside the clamp. Outside
+the clamp the rate is the premium index plus or minus a constant. So for a symbol without a premium
+index the z-score of a rate outside its clamp replaces it, with the weight ``no_premium_weight`` and
+the proxy ``rate``. A premium index that is stale or warming up is an abstention.
 
 Stop and take-profit are in ATR of 1 hour: the ATR of the trade timeframe times the square root of
 1 hour over that timeframe, because ranges grow with the square root of time.
@@ -30,6 +31,7 @@ from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.funding import FundingRead, FundingZ, split_figures
 from kamou.core.indicators.open_interest import find_newest_change
+from kamou.core.indicators.premium import PERIOD_HOURS, PremiumRead, PremiumZ, split_premium
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.market.settlements import find_funding_span_ms
@@ -48,7 +50,7 @@ from kamou.core.strategies.base import (
 )
 
 RATE = 1  # index into ``proxies``
-EIGHT_HOURS = 8
+PREMIUM_STALE_MS = STALE_PERIODS * HOUR_MS  # a panel keeps a premium index per hour
 CLAMP_WIDTH_BPS = 0.001  # per 8 h; venues publish rates with 8 decimals, 0.0001 bps
 INTEREST_LAG_MS = DAY_MS
 
@@ -129,6 +131,28 @@ class FundingFadeParameters(Parameters):
     )
 
 
+@attrs.frozen(kw_only=True)
+class _Paid:
+    """What a crowd pays: the figures of the funding and of the premium index."""
+
+    funding: FundingRead
+    premium: PremiumRead
+
+    def explain(self, now_ms: int | Ints) -> tuple[Floats, ...]:
+        """Return the first ``FEATURES``, of the funding and of the premium index."""
+        funding, premium = self.funding, self.premium
+        return (
+            100.0 * funding.per_year,
+            premium.z,
+            premium.mean / BPS,
+            (now_ms - premium.available_ms) / HOUR_MS,
+            premium.periods,
+            funding.z,
+            (now_ms - funding.settled_ms) / HOUR_MS,
+            funding.settled,
+        )
+
+
 class FundingFade:
     """The funding fade strategy; its module describes the conditions and the score."""
 
@@ -148,9 +172,16 @@ class FundingFade:
             # One settlement of 8 h after the other, with room for the newest and its interval.
             span_ms=find_funding_span_ms(p.settlements + 3),
             known_min=p.settlements // 2,
-            deviation_min=p.deviation_min_bps * BPS / EIGHT_HOURS,
+            deviation_min=p.deviation_min_bps * BPS / PERIOD_HOURS,
         )
         self.funding_settlements = self._z.settlements
+        self._premium_z = PremiumZ(
+            past=p.settlements,
+            known_min=p.settlements,
+            deviation_min=p.deviation_min_bps * BPS,
+        )
+        # The newest one may be as old as PREMIUM_STALE_MS, and its hour may have just begun.
+        self.premium_hours = self._premium_z.hours + STALE_PERIODS + 2
 
     @property
     def requirements(self) -> dict[Abstain, Requirement]:
@@ -161,16 +192,20 @@ class FundingFade:
                 wanted="a funding rate with a known interval", figures=("settlements",)
             ),
             Abstain.SOURCE_STALE: Requirement(
-                wanted=f"funding that settled at most {STALE_PERIODS} intervals ago",
-                figures=("funding_age_h",),
+                wanted=f"funding that settled at most {STALE_PERIODS} intervals ago, and a premium"
+                f" index, if there is one, that is at most {STALE_PERIODS} h old",
+                figures=("funding_age_h", "premium_age_h"),
             ),
             Abstain.SOURCE_WARMING_UP: Requirement(
-                wanted=f"{p.settlements} settlements of funding", figures=("settlements",)
+                wanted=f"{p.settlements} settlements of funding, and {p.settlements + 1} times 8 h"
+                " of the premium index if there is one",
+                figures=("settlements", "premium_periods"),
             ),
             Abstain.NO_TRIGGER: Requirement(
                 wanted=f"funding above {p.apr_min_pct:g} % per year, or below {-p.apr_min_pct:g} %,"
-                " outside its clamp, with a z-score of the same sign",
-                figures=("apr", "funding_z"),
+                " with a z-score of the premium index of the same sign; without a premium index, a"
+                " rate outside its clamp with such a z-score",
+                figures=("apr", "premium_z", "funding_z"),
             ),
             Abstain.REGIME_WRONG: Requirement(
                 wanted=f"no strong trend: efficiency ratio at most {p.efficiency_max:g}, or ADX at"
@@ -198,23 +233,27 @@ class FundingFade:
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         funding = panel.compute_from_funding(self._z, now_ms, self._z.read)
+        premium = panel.compute_from_premium(self._premium_z, now_ms, self._premium_z.read)
         change = panel.compute_from_interest("day", now_ms, _find_interest_change)
         stale_ms = panel.compute_from_interest("stale_ms", now_ms, find_stale_interest_ms)
         change = np.where(now_ms <= stale_ms, change, np.nan)
-        return self._score(panel, now_ms, split_figures(funding), change)
+        paid = _Paid(funding=split_figures(funding), premium=split_premium(premium))
+        return self._score(panel, now_ms, paid, change)
 
     def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
         funding = block.compute_from_funding(self._z, now_ms, self._z.read)
+        premium = block.compute_from_premium(self._premium_z, now_ms, self._premium_z.read)
         change = block.compute_from_interest("day", now_ms, _find_interest_change)
         stale_ms = block.compute_from_interest("stale_ms", now_ms, find_stale_interest_ms)
         change = np.where(now_ms <= stale_ms, change, np.nan)
-        return self._score(block, now_ms, split_figures(funding), change)
+        paid = _Paid(funding=split_figures(funding), premium=split_premium(premium))
+        return self._score(block, now_ms, paid, change)
 
     def _score(
         self,
         panel: Panel | PanelBlock,
         now_ms: int | Ints,
-        funding: FundingRead,
+        paid: _Paid,
         interest_change: Floats,
     ) -> StrategyScores:
         """Return the scores.
@@ -227,37 +266,31 @@ class FundingFade:
         efficiency = efficiency_of(panel.view("close", p.efficiency_period + 1))
         known = (atr > FLAT_RELATIVE * panel.row("close")) & np.isfinite(adx + efficiency)
         verdicts.abstain(~known, Abstain.DATA_DEGENERATE)
-        self._check_funding(verdicts, funding, now_ms)
-        apr_pct = 100.0 * funding.per_year
-        crowd = self._find_crowd(funding, apr_pct)
+        # A panel that is loaded again has no older premium index.
+        oldest_ms = now_ms - self._premium_z.hours * HOUR_MS
+        listed = paid.premium.available_ms >= oldest_ms
+        self._check_funding(verdicts, paid.funding, now_ms)
+        self._check_premium(verdicts, paid, listed, now_ms)
+        z = np.where(listed, paid.premium.z, paid.funding.z)
+        crowd = self._find_crowd(paid.funding, z, listed)
         verdicts.abstain(crowd == 0, Abstain.NO_TRIGGER)
         strong = (efficiency > p.efficiency_max) & (adx > p.adx_max)
         verdicts.abstain(strong, Abstain.REGIME_WRONG)
         confirmed = ~self._is_new_extreme(panel, crowd) | (interest_change < 0)
         verdicts.abstain(~confirmed, Abstain.NOT_CONFIRMED)
         hourly_atr = atr * np.sqrt(HOUR_MS / panel.period_ms)
-        age_h = (now_ms - funding.settled_ms) / HOUR_MS
         return StrategyScores(
             strategy=self.name,
-            score=-np.tanh(funding.z / 2.0),
+            score=-np.tanh(z / 2.0),
             raw=np.full_like(atr, np.nan),
-            weight=np.full_like(atr, p.no_premium_weight),
+            weight=np.where(listed, 1.0, p.no_premium_weight),
             stop_distance=p.stop_atr * hourly_atr,
             target_distance=p.target_atr * hourly_atr,
             abstain=verdicts.codes,
-            proxy=np.full(atr.shape, RATE, np.uint8),
+            proxy=np.where(listed, 0, RATE).astype(np.uint8),
             feature_names=FEATURES,
             features=np.array(
-                (
-                    apr_pct,
-                    funding.z,
-                    age_h,
-                    funding.settled,
-                    interest_change,
-                    efficiency,
-                    adx,
-                    hourly_atr,
-                )
+                (*paid.explain(now_ms), interest_change, efficiency, adx, hourly_atr)
             ),
         )
 
@@ -272,14 +305,28 @@ class FundingFade:
         verdicts.abstain(stale, Abstain.SOURCE_STALE)
         verdicts.abstain(funding.settled < self.parameters.settlements, Abstain.SOURCE_WARMING_UP)
         verdicts.abstain(np.isnan(funding.hourly), Abstain.SOURCE_MISSING)
-        verdicts.abstain(np.isnan(funding.z), Abstain.SOURCE_WARMING_UP)
 
-    def _find_crowd(self, funding: FundingRead, apr_pct: Floats) -> Floats:
-        """Return 1 where longs pay extreme funding, -1 where shorts do, otherwise 0."""
+    @staticmethod
+    def _check_premium(verdicts: Verdicts, paid: _Paid, listed: Mask, now_ms: int | Ints) -> None:
+        """Abstain from symbols whose premium index is stale, or whose z-score is unknown.
+
+        ``listed`` is True where there is a premium index.
+        """
+        stale = listed & (paid.premium.available_ms < now_ms - PREMIUM_STALE_MS)
+        verdicts.abstain(stale, Abstain.SOURCE_STALE)
+        z = np.where(listed, paid.premium.z, paid.funding.z)
+        verdicts.abstain(np.isnan(z), Abstain.SOURCE_WARMING_UP)
+
+    def _find_crowd(self, funding: FundingRead, z: Floats, listed: Mask) -> Floats:
+        """Return 1 where longs pay extreme funding, -1 where shorts do, otherwise 0.
+
+        Where no premium index is listed, a rate inside its clamp is not extreme.
+        """
         p = self.parameters
-        bps = funding.hourly * EIGHT_HOURS / BPS
+        apr_pct = 100.0 * funding.per_year
+        bps = funding.hourly * PERIOD_HOURS / BPS
         outside = np.abs(bps - p.interest_bps) > CLAMP_WIDTH_BPS
-        extreme = (np.abs(apr_pct) > p.apr_min_pct) & outside & (funding.z * apr_pct > 0)
+        extreme = (np.abs(apr_pct) > p.apr_min_pct) & (listed | outside) & (z * apr_pct > 0)
         return np.where(extreme, np.sign(apr_pct), 0.0)
 
     def _is_new_extreme(self, panel: Panel | PanelBlock, crowd: Floats) -> Mask:
@@ -296,6 +343,10 @@ def _find_interest_change(times: Ints, logs: Floats) -> Floats:
 
 FEATURES = (
     "apr",
+    "premium_z",
+    "premium_bps",
+    "premium_age_h",
+    "premium_periods",
     "funding_z",
     "funding_age_h",
     "settlements",

@@ -90,6 +90,7 @@ class Moves:
     variance: Floats  # of the log return of one bar in that hour
     open_interest: Floats  # base units, at the end of each hour
     ratio: Floats  # long to short accounts
+    premium: Floats  # of the perpetual, a fraction of its index price
     funding: Floats  # [3, symbols]: settled at 08:00, 16:00, 24:00
 
 
@@ -332,19 +333,19 @@ def _hourly(
     log_price: Floats,
     state: MarketState,
 ) -> tuple[MarketState, dict[str, Floats]]:
-    """Return the state after, and open interest, account ratio and funding of the day."""
+    """Return the state after, and the day's hourly figures and funding."""
     noise = rng.standard_normal((3, *log_price.shape))
     returns = np.diff(log_price, axis=0, prepend=log_open[np.newaxis])
     along = INTEREST_FOLLOWS * np.sign(state.drift) * returns + INTEREST_NOISE * noise[0]
     against = RATIO_NOISE * noise[1] - RATIO_FADES * returns
     rich = PREMIUM_FOLLOWS * returns + PREMIUM_NOISE * noise[2]
-    open_interest, ratio = np.empty_like(log_price), np.empty_like(log_price)
+    open_interest, ratio, premiums = (np.empty_like(log_price) for _ in range(3))
     level, crowd, premium = state.log_interest, state.log_ratio, state.premium
     total, funding = state.premium_sum, []
     for hour in range(HOURS):
         level = open_interest[hour] = 0.998 * level + along[hour]
         crowd = ratio[hour] = 0.97 * crowd + against[hour]
-        premium = 0.9 * premium + rich[hour]
+        premium = premiums[hour] = 0.9 * premium + rich[hour]
         total = total + premium
         if (hour + 1) % SETTLEMENT_HOURS == 0:
             mean = total / SETTLEMENT_HOURS
@@ -357,6 +358,7 @@ def _hourly(
     return after, {
         "open_interest": universe.open_interest * np.exp(open_interest),
         "ratio": np.exp(ratio),
+        "premium": premiums,
         "funding": np.array(funding),
     }
 
@@ -372,11 +374,10 @@ def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> DayB
     bars = len(moves.log_close)
     shape = moves.log_close.shape
     log_open = np.concatenate([moves.log_open[np.newaxis], moves.log_close[:-1]])
-    variance = np.repeat(moves.variance, bars // HOURS, axis=0)
+    variance = 2.0 * np.repeat(moves.variance, bars // HOURS, axis=0)
     move = moves.log_close - log_open
     middle = log_open + move / 2
     square = move * move
-    variance *= 2.0
     up = np.sqrt(square + variance * rng.standard_exponential(shape)) / 2
     down = np.sqrt(square + variance * rng.standard_exponential(shape)) / 2
     close = _on_tick(moves.log_close, universe.scale)
@@ -392,8 +393,7 @@ def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> DayB
 
 def _on_tick(log_price: Floats, scale: Floats) -> Floats:
     """Return prices on the tick, at least one tick; each is the float of its decimal."""
-    ticks = np.exp(log_price)
-    ticks *= scale
+    ticks = np.exp(log_price) * scale
     np.rint(ticks, out=ticks)
     np.maximum(ticks, 1.0, out=ticks)
     ticks /= scale

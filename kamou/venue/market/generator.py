@@ -29,7 +29,6 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import (
     ATR_PERIOD,
     Bars,
-    Dataset,
     Segment,
     Series,
     concatenate,
@@ -174,6 +173,10 @@ class GeneratedMarket:
         """Return hourly ratios of long to short accounts, available at the hour's end."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        """Return the hourly premium index, available at the hour's end."""
+        return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.premium)
+
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         """Return the rates of each ``FUNDING_PERIOD_MS``, available at settlement."""
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
@@ -185,15 +188,6 @@ class GeneratedMarket:
     def walk_flow(self, symbols: tuple[str, ...]) -> TapeWalk:
         """Return a walk of quotes and market trades, which agree with ``flow_windows``."""
         return TapeWalk(self, symbols)
-
-    def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
-        """Return the bars and series of an interval as a dataset that can be stored."""
-        return Dataset(
-            name=name,
-            bars=self.bars(self.step_ms, from_ms, to_ms),
-            funding=self.funding_rates(from_ms - 1, to_ms),
-            open_interest=self.open_interest(from_ms - 1, to_ms),
-        )
 
     # --- days, and days made in another thread -----------------------------------------------
 

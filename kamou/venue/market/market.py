@@ -66,6 +66,10 @@ class MarketSource(Protocol):
         """Return the ratios of long to short accounts of ``(since_ms, until_ms]``."""
         ...
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        """Return the premium index of ``(since_ms, until_ms]``, as fractions."""
+        ...
+
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         """Return the order flow of the windows that ended in ``(since_ms, until_ms]``."""
         ...

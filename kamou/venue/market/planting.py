@@ -91,13 +91,16 @@ def plant(
     per_hour = bars // HOURS
     premium_noise, ratio_noise = day_rng(seed, day, DRIVERS).standard_normal((2, HOURS, symbols))
     log_open = moves.log_open + state.offset
-    log_close, ratio = np.empty_like(moves.log_close), np.empty((HOURS, symbols))
+    log_close = np.empty_like(moves.log_close)
+    ratio, premiums = np.empty((2, HOURS, symbols))
     funding: list[Floats] = []
     for hour in range(HOURS):
         part = slice(hour * per_hour, (hour + 1) * per_hour)
         deviation = np.sqrt(per_hour * moves.variance[hour])
         state, log_close[part] = _move_hour(edges, state, moves.log_close[part], deviation)
-        premium = PREMIUM_KEEPS * state.premium + PREMIUM_SHOCK * premium_noise[hour]
+        premium = premiums[hour] = (
+            PREMIUM_KEEPS * state.premium + PREMIUM_SHOCK * premium_noise[hour]
+        )
         log_ratio = RATIO_KEEPS * state.log_ratio + RATIO_NOISE * ratio_noise[hour]
         ratio[hour] = np.exp(log_ratio)
         state = attrs.evolve(
@@ -111,7 +114,12 @@ def plant(
             state, rate = _settle(edges, state)
             funding.append(rate)
     planted = attrs.evolve(
-        moves, log_open=log_open, log_close=log_close, ratio=ratio, funding=np.array(funding)
+        moves,
+        log_open=log_open,
+        log_close=log_close,
+        ratio=ratio,
+        premium=premiums,
+        funding=np.array(funding),
     )
     return state, planted
 

@@ -243,6 +243,10 @@ class RecordedMarket:
             self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
         )
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        """Return an empty series, because datasets have no premium index."""
+        return self.long_short_ratios(since_ms, until_ms)
+
     def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
         """Return no windows, because datasets have no order flow.
 

@@ -11,10 +11,10 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS
 from kamou.core.indicators.order_flow import LEVELS, SPREAD, WINDOW_FIGURES
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowSnapshot
+from kamou.core.market.hourly_rows import HourlySnapshot
 from kamou.core.market.market_rows import find_market_rows
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
-from kamou.core.market.ratios import RatioSnapshot
 from kamou.core.market.settlements import FundingSnapshot
 
 PERIOD_MS = HOUR_MS
@@ -39,6 +39,8 @@ class RoughMarket:
     ratios_ms: Ints
     ratios: Floats  # of all accounts
     top_ratios: Floats
+    premium_ms: Ints
+    premium: Floats
 
     @property
     def symbols(self) -> list[str]:
@@ -62,7 +64,7 @@ class RoughMarket:
         until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
         known, settled = self.interest_ms <= until_ms, self.funding_ms <= until_ms
         ended = self.flow_ms <= until_ms
-        listed = self.ratios_ms <= until_ms
+        listed, quoted = self.ratios_ms <= until_ms, self.premium_ms <= until_ms
         names = ("open_ms", "open", "high", "low", "close", "volume")
         return attrs.evolve(
             self,
@@ -75,6 +77,8 @@ class RoughMarket:
             ratios_ms=self.ratios_ms[listed],
             ratios=self.ratios[listed],
             top_ratios=self.top_ratios[listed],
+            premium_ms=self.premium_ms[quoted],
+            premium=self.premium[quoted],
             **{name: getattr(self, name)[:bars] for name in names},
         )
 
@@ -102,6 +106,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
     funding_ms, funding = draw_funding(seed, bars, symbols)
     flow_ms, flow = draw_flow(seed, bars, symbols)
     ratios_ms, ratios, top_ratios = draw_ratios(seed, bars, symbols)
+    premium_ms, premium = draw_premium(seed, bars, symbols)
     return RoughMarket(
         open_ms=open_ms,
         open=open_,
@@ -118,6 +123,8 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
         ratios_ms=ratios_ms,
         ratios=ratios,
         top_ratios=top_ratios,
+        premium_ms=premium_ms,
+        premium=premium,
     )
 
 
@@ -174,6 +181,21 @@ def draw_ratios(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats, Float
     return times.astype(np.int64), both[0], both[1]
 
 
+def draw_premium(seed: int, bars: int, symbols: int) -> tuple[Ints, Floats]:
+    """Return times and premium indices with holes and bad values; some symbols have none."""
+    chance = np.random.default_rng((seed, 3))
+    times = np.sort(chance.integers(1, bars * PERIOD_MS, size=chance.integers(1, 3 * bars)))
+    if chance.random() < 0.5:  # as most venues: at the end of every hour
+        times = np.arange(1, bars + 1) * PERIOD_MS
+    premium = 0.0002 * chance.standard_t(3, size=(len(times), symbols))
+    for row in range(1, len(times)):
+        premium[row] += 0.8 * premium[row - 1]
+    premium[chance.random(premium.shape) < 0.03] = chance.choice([np.nan, np.inf])
+    premium[:, chance.random(symbols) < 0.3] = np.nan
+    premium[chance.integers(0, len(times)) :, chance.random(symbols) < 0.2] = np.nan
+    return times.astype(np.int64), premium
+
+
 def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
     """Make single figures invalid, and the first or last bars of some symbols NaN."""
     bars, symbols = columns[0].shape
@@ -189,12 +211,13 @@ def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
 
 def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
     """Append each bar after what else was known at its close; yield its index."""
-    taken = settled = ended = listed = 0
+    taken = settled = ended = listed = quoted = 0
     for t in range(len(market.open_ms)):
         taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
         settled = _feed_funding(panel, market, settled, int(market.open_ms[t]) + PERIOD_MS)
         ended = _feed_flow(panel, market, ended, int(market.open_ms[t]) + PERIOD_MS)
         listed = _feed_ratios(panel, market, listed, int(market.open_ms[t]) + PERIOD_MS)
+        quoted = _feed_premium(panel, market, quoted, int(market.open_ms[t]) + PERIOD_MS)
         open_ms, *columns = market.bars(t, t + 1)
         panel.give_market(open_ms, market.market(t, t + 1))
         panel.append(int(open_ms[0]), *(column[0] for column in columns))
@@ -205,7 +228,7 @@ def feed_blocks(
     panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
 ) -> Iterator[tuple[slice, PanelBlock]]:
     """Append blocks of random sizes without gaps; yield each with its rows."""
-    taken = settled = ended = listed = first = 0
+    taken = settled = ended = listed = quoted = first = 0
     gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
     ends = [*gaps.tolist(), len(market.open_ms)]
     while first < len(market.open_ms):
@@ -214,7 +237,8 @@ def feed_blocks(
         snapshots: list[InterestSnapshot] = []
         fundings: list[FundingSnapshot] = []
         flows: list[FlowSnapshot] = []
-        ratios: list[RatioSnapshot] = []
+        ratios: list[HourlySnapshot] = []
+        premium: list[HourlySnapshot] = []
         for close_ms in (market.open_ms[first:last] + PERIOD_MS).tolist():
             taken = _feed_interest(panel, market, taken, close_ms)
             snapshots.append(panel.copy_interest())
@@ -224,9 +248,18 @@ def feed_blocks(
             flows.append(panel.copy_flow())
             listed = _feed_ratios(panel, market, listed, close_ms)
             ratios.append(panel.copy_ratios())
+            quoted = _feed_premium(panel, market, quoted, close_ms)
+            premium.append(panel.copy_premium())
         panel.give_market(market.open_ms[first:last], market.market(first, last))
         block = panel.append_block(*market.bars(first, last))
-        known = attrs.evolve(block, interest=snapshots, funding=fundings, flow=flows, ratios=ratios)
+        known = attrs.evolve(
+            block,
+            interest=snapshots,
+            funding=fundings,
+            flow=flows,
+            ratios=ratios,
+            premium=premium,
+        )
         yield slice(first, last), known
         first = last
 
@@ -257,3 +290,10 @@ def _feed_ratios(panel: Panel, market: RoughMarket, listed: int, until_ms: int) 
         panel.append_ratios(at_ms, market.ratios[listed], market.top_ratios[listed])
         listed += 1
     return listed
+
+
+def _feed_premium(panel: Panel, market: RoughMarket, quoted: int, until_ms: int) -> int:
+    while quoted < len(market.premium_ms) and market.premium_ms[quoted] <= until_ms:
+        panel.append_premium(int(market.premium_ms[quoted]), market.premium[quoted])
+        quoted += 1
+    return quoted

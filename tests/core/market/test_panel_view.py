@@ -29,6 +29,7 @@ ROWS = 6
 SETTLEMENTS = 7
 WINDOWS = 9
 RATIO_HOURS = 6
+PREMIUM_HOURS = 5
 
 
 def filled_panel(bars: int = 30) -> Panel:
@@ -37,6 +38,7 @@ def filled_panel(bars: int = 30) -> Panel:
     panel.keep_funding(SETTLEMENTS)
     panel.keep_flow(WINDOWS)
     panel.keep_ratios(RATIO_HOURS)
+    panel.keep_premium(PREMIUM_HOURS)
     for t in range(bars):
         close = chance.uniform(90, 110, 2)
         panel.append(t * HOUR_MS, close, close + 1, close - 1, close, close)
@@ -45,6 +47,7 @@ def filled_panel(bars: int = 30) -> Panel:
         window = np.array([(t + 1) * FLOW_WINDOW_MS])
         panel.append_flow(window, chance.normal(size=(1, WINDOW_FIGURES, 2)))
         panel.append_ratios((t + 1) * HOUR_MS, close / 100, 100 / close)
+        panel.append_premium((t + 1) * HOUR_MS, close / 1e5 - 1e-3)
     return panel
 
 
@@ -58,6 +61,7 @@ def limited(
     settlements: int = 0,
     windows: int = 0,
     ratio_hours: int = 0,
+    premium_hours: int = 0,
 ) -> PanelView:
     declared = DeclaredReads(
         strategy=strategy,
@@ -67,6 +71,7 @@ def limited(
         funding_settlements=settlements,
         flow_windows=windows,
         ratio_hours=ratio_hours,
+        premium_hours=premium_hours,
     )
     return PanelView(PANEL, declared)
 
@@ -250,6 +255,39 @@ def test_ratios_that_are_not_declared_are_an_error_and_a_strategy_cannot_write_t
         view.keep_ratios(3)
     with pytest.raises(UndeclaredReadError, match=r"read panel\.ratios"):
         view.copy_ratios()
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, PREMIUM_HOURS), st.integers(20, 30)), max_size=10))
+def test_the_premium_index_and_its_cached_figures_have_the_newest_declared_hours(
+    reads: list[tuple[int, int]],
+) -> None:
+    for hours, at in reads:
+        view, now_ms = limited(premium_hours=hours), at * HOUR_MS
+        times, values = PANEL.premium(now_ms)
+        seen_times, seen = view.premium(now_ms)
+        np.testing.assert_array_equal(seen_times, times[-hours:])
+        np.testing.assert_array_equal(seen, values[-hours:])
+        found = view.compute_from_premium("last", now_ms, lambda _times, each: each[0, 0])
+        np.testing.assert_array_equal(found, values[-hours, 0])
+
+
+def test_a_premium_index_that_is_not_declared_is_an_error_and_cannot_be_written() -> None:
+    for read in (
+        lambda: limited().premium(0),
+        lambda: limited().compute_from_premium("x", 0, lambda _times, each: each[-1, 0]),
+    ):
+        with pytest.raises(UndeclaredReadError, match="premium_hours are 0"):
+            read()
+    view = limited(premium_hours=2)
+    for array in view.premium(30 * HOUR_MS):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds the premium index"):
+        view.append_premium(0, np.ones(2))
+    with pytest.raises(UndeclaredReadError, match="declare premium_hours"):
+        view.keep_premium(3)
+    with pytest.raises(UndeclaredReadError, match=r"read panel\.premium"):
+        view.copy_premium()
 
 
 def test_a_strategy_can_write_nothing_of_the_panel() -> None:

@@ -74,7 +74,7 @@ def test_a_snapshot_never_changes_and_observations_come_in_the_order_of_time() -
     rows.append(HOUR_MS, 3 * ones, ones)
     rows.append(2 * HOUR_MS, 4 * ones, ones)
     np.testing.assert_allclose(before.known(NEVER, 9 * HOUR_MS)[1][-1, 0], math.log(2))
-    np.testing.assert_allclose(rows.copy().logs[-2:, 0, 0], [math.log(3), math.log(4)])
+    np.testing.assert_allclose(rows.copy().values[-2:, 0, 0], [math.log(3), math.log(4)])
     with pytest.raises(InvalidDataError, match="older than the newest, at 1970-01-01"):
         rows.append(2 * HOUR_MS - 1, ones, ones)
 

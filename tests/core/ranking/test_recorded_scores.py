@@ -41,6 +41,7 @@ class Recorded:
     funding: Series
     flow: FlowWindows
     ratios: RatioSeries
+    premium: Series
 
     @classmethod
     def of(cls, market: RoughMarket) -> Recorded:
@@ -77,6 +78,12 @@ class Recorded:
                 top_traders=market.top_ratios,
                 period_ms=PERIOD_MS,
             ),
+            premium=Series(
+                symbols=symbols,
+                available_ms=market.premium_ms,
+                values=market.premium,
+                period_ms=PERIOD_MS,
+            ),
         )
 
     @property
@@ -109,6 +116,9 @@ class Recorded:
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         return self.ratios.between(since_ms, until_ms)
 
+    def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        return self.premium.between(since_ms, until_ms)
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Answer:
@@ -137,6 +147,7 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
         funding = recorded.funding_rates(seen_ms, close_ms)
         flow = recorded.flow_windows(seen_ms, close_ms)
         ratios = recorded.ratios.between(seen_ms, close_ms)
+        premium = recorded.premium_index(seen_ms, close_ms)
         seen_ms = close_ms
         for panel, part in zip(panels, parts, strict=True):
             feed_interest(panel, new, part)
@@ -144,6 +155,7 @@ def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> di
                 panel.append_funding(int(settled_ms), rates[part])
             panel.append_flow(flow.end_ms, flow.values[..., part])
             feed_ratios(panel, ratios, part)
+            feed_premium(panel, premium, part)
             panel.give_market(bars.open_ms[[t]], whole[[t]])
             panel.append(
                 open_ms,
@@ -172,6 +184,14 @@ def feed_ratios(panel: Panel, new: RatioSeries, part: slice) -> None:
     for row, at_ms in enumerate(new.available_ms.tolist()):
         if at_ms > before:  # as of open interest
             panel.append_ratios(at_ms, new.values[row, part], new.top_traders[row, part])
+        before = at_ms
+
+
+def feed_premium(panel: Panel, new: Series, part: slice) -> None:
+    before = -1
+    for at_ms, values in zip(new.available_ms.tolist(), new.values, strict=True):
+        if at_ms > before:  # as of open interest
+            panel.append_premium(at_ms, values[part])
         before = at_ms
 
 

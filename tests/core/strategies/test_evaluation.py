@@ -256,6 +256,7 @@ WRONG_DECLARATIONS: list[tuple[dict[str, Any], str]] = [
     ({"funding_settlements": -1}, "funding_settlements -1; expected a whole number of settlements"),
     ({"flow_windows": 0.5}, "flow_windows 0.5; expected a whole number of windows, at least 0"),
     ({"ratio_hours": -1}, "ratio_hours -1; expected a whole number of hours"),
+    ({"premium_hours": 1.5}, "premium_hours 1.5; expected a whole number of hours"),
     ({"reads_market": 1}, "reads_market 1; expected True or False"),
     ({"hold_ms": lambda _p: 0}, "hold_ms 0; expected a whole number of ms, at least 1"),
     ({"hold_ms": lambda _p: 2.5}, "hold_ms 2.5; expected a whole number of ms, at least 1"),

@@ -32,16 +32,29 @@ def evaluate(market: MadeMarket, bars: int) -> tuple[Panel, StrategyScores]:
     return panel, strategy.evaluate(panel, panel.close_ms)
 
 
+def z_score(figures: list[float], floor: float) -> float:
+    """Return the robust z-score of the last figure against those before it."""
+    *past, newest = figures
+    middle = statistics.median(past)
+    spread = 1.4826 * statistics.median(abs(each - middle) for each in past)
+    return (newest - middle) / max(spread, floor)
+
+
 def expect(market: MadeMarket, bars: int, s: int) -> tuple[Abstain, float, float]:
-    """Return the code, the z-score and the ATR of one symbol with funding every 8 h."""
+    """Return the code, the z-score and the ATR of one symbol with funding every 8 h.
+
+    The z-score is that of the premium index of 8 h where the market has one.
+    """
     high, low, close = (
         np.ascontiguousarray(column[:bars, s]) for column in (market.high, market.low, market.close)
     )
     settled = market.funding[7:bars:8, s]
-    past = settled[-13:-1]
-    middle = statistics.median(past)
-    spread = 1.4826 * statistics.median(abs(past - middle))
-    z = (settled[-1] - middle) / max(spread, 0.00002)
+    premium = market.premium[bars - 13 * 8 : bars, s].tolist()
+    if math.isnan(premium[-1]):
+        z = z_score(settled[-13:].tolist(), 0.00002)
+    else:
+        means = [statistics.fmean(premium[at : at + 8]) for at in range(0, 13 * 8, 8)]
+        z = z_score(means, 0.00002)
     atr = talib.ATR(high, low, close, timeperiod=14)[-1]
     apr = settled[-1] / 8 * 8760
     if abs(apr) <= 0.2 or z * apr <= 0:
@@ -58,6 +71,7 @@ def expect(market: MadeMarket, bars: int, s: int) -> tuple[Abstain, float, float
 
 def test_the_funding_fade_agrees_with_a_computation_per_symbol() -> None:
     seen: set[Abstain] = set()
+    proxies: set[str] = set()
     for seed in range(3):
         market = make_market(seed, BARS)
         for bars in range(WARM, BARS + 1, 5):
@@ -68,8 +82,11 @@ def test_the_funding_fade_agrees_with_a_computation_per_symbol() -> None:
                 assert scores.abstain[s] == code, (bars, s)
                 if code is Abstain.NONE:
                     assert scores.score[s] == pytest.approx(-math.tanh(z / 2), rel=1e-9)
-                    assert scores.weight[s] == 0.7
-                    assert FundingFade.proxies[scores.proxy[s]] == "rate"
+                    listed = not math.isnan(market.premium[bars - 1, s])
+                    assert scores.weight[s] == (1 if listed else 0.7)
+                    proxy = FundingFade.proxies[scores.proxy[s]]
+                    assert proxy == ("" if listed else "rate")
+                    proxies.add(proxy)
                     assert scores.stop_distance[s] == pytest.approx(2 * atr, rel=1e-9)
                     assert scores.target_distance[s] == pytest.approx(3.5 * atr, rel=1e-9)
     assert seen == {
@@ -78,6 +95,7 @@ def test_the_funding_fade_agrees_with_a_computation_per_symbol() -> None:
         Abstain.REGIME_WRONG,
         Abstain.NOT_CONFIRMED,
     }
+    assert proxies == {"", "rate"}
 
 
 @settings(max_examples=20)
@@ -128,14 +146,66 @@ def test_funding_is_stale_after_two_of_its_own_intervals() -> None:
 
 def test_a_rate_inside_its_clamp_gives_no_signal_whatever_the_minimum() -> None:
     market = make_market(6, BARS)
+    market.premium[:] = np.nan
     market.funding[:] = 0.00005
     market.funding[231:] = 0.0001  # 0.01 % per 8 h, z-score 2.5
     strategy = FundingFade(attrs.evolve(PARAMETERS, apr_min_pct=0))
     panel = make_panel([strategy], [f"S{s}" for s in range(SYMBOLS)], HOUR_MS)
     market.feed(panel, 0, 240)
     scores = strategy.evaluate(panel, panel.close_ms)
-    assert (scores.features[1] > 2).all()
+    assert (figure(scores, "funding_z") > 2).all()
     assert (scores.abstain == Abstain.NO_TRIGGER).all()
+
+
+def test_inside_the_clamp_the_premium_index_has_a_z_score_where_the_rate_has_none() -> None:
+    market = make_market(6, BARS)
+    market.funding[:] = 0.0001  # pinned: 0.01 % per 8 h, 11 % per year
+    chance = np.random.default_rng(6)
+    market.premium[:] = chance.normal(0, 0.00005, size=market.premium.shape)
+    market.premium[232:] = 0.0003
+    strategy = FundingFade(attrs.evolve(PARAMETERS, apr_min_pct=10))
+    panel = make_panel([strategy], [f"S{s}" for s in range(SYMBOLS)], HOUR_MS)
+    market.feed(panel, 0, 240)
+    scores = strategy.evaluate(panel, panel.close_ms)
+    assert (figure(scores, "funding_z") == 0).all()
+    assert (figure(scores, "premium_z") > 2).all()
+    assert figure(scores, "premium_bps") == pytest.approx(3.0)
+    scored = scores.abstain == Abstain.NONE
+    assert scored.any()
+    assert (scores.score[scored] < -0.7).all()
+    strict = FundingFade(PARAMETERS).evaluate(panel, panel.close_ms)
+    assert (strict.abstain == Abstain.NO_TRIGGER).all(), "11 % per year is below 20 %"
+
+
+def test_the_deviation_of_the_premium_index_is_at_least_a_fifth_of_a_basis_point() -> None:
+    market = make_market(6, BARS)
+    market.funding[:] = 0.0003  # 33 % per year
+    market.premium[:232] = 0.0002
+    market.premium[232:] = 0.00023
+    _, scores = evaluate(market, 240)
+    assert figure(scores, "premium_z") == pytest.approx(0.3 / 0.2)
+
+
+def test_a_premium_index_that_is_stale_or_short_is_an_abstention_and_none_is_a_proxy() -> None:
+    market = make_market(4, BARS)
+    market.premium[:, :5] = market.premium[:, [3]]  # symbol 3 has one
+    market.premium[238:, 0] = np.nan  # the newest is 2 h old
+    market.premium[237:, 1] = np.nan
+    market.premium[:141, 2] = np.nan  # of the 12 periods before, the oldest has 3 h
+    market.premium[:, 4] = np.nan
+    _, scores = evaluate(market, 240)
+    ages = figure(scores, "premium_age_h")
+    assert ages[:4].tolist() == [2, 3, 0, 0]
+    assert scores.abstain[0] not in (Abstain.SOURCE_STALE, Abstain.SOURCE_WARMING_UP)
+    assert scores.abstain[1] == Abstain.SOURCE_STALE
+    assert scores.abstain[2] == Abstain.SOURCE_WARMING_UP
+    assert figure(scores, "premium_periods")[2] < 12
+    assert [FundingFade.proxies[each] for each in scores.proxy[:5]] == ["", "", "", "", "rate"]
+    assert math.isnan(ages[4])
+
+
+def figure(scores: StrategyScores, name: str) -> np.ndarray:
+    return scores.features[scores.feature_names.index(name)]
 
 
 @pytest.mark.parametrize("period_ms", [15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from decimal import Decimal
@@ -18,8 +19,10 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Segment, resample, trailing_atr
 from kamou.errors import ConfigurationError
 from kamou.venue.market.day_cache import DAYS_HELD
+from kamou.venue.market.edges import Edge
 from kamou.venue.market.generated_day import PathSettings, Regime
 from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.market.made_dataset import materialise
 from kamou.venue.market.tape import market_trades
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
@@ -221,6 +224,7 @@ def test_observations_of_an_interval_are_those_that_became_available_in_it() -> 
     for ask, period, rows in (
         (MARKET.open_interest, HOUR_MS, 72),
         (MARKET.long_short_ratios, HOUR_MS, 72),
+        (MARKET.premium_index, HOUR_MS, 72),
         (MARKET.funding_rates, 8 * HOUR_MS, 9),
     ):
         series = ask(ORIGIN_MS, until)
@@ -240,8 +244,27 @@ def test_observations_of_an_interval_are_those_that_became_available_in_it() -> 
     assert (np.abs(MARKET.funding_rates(ORIGIN_MS, until).values) <= 0.0075).all()
 
 
+@pytest.mark.parametrize("edges", [(), (Edge.FUNDING_FADE,)])
+def test_each_rate_is_the_mean_premium_of_its_eight_hours_with_clamped_interest(
+    edges: tuple[Edge, ...],
+) -> None:
+    made = market(paths=PathSettings(edges=edges))
+    until = ORIGIN_MS + 10 * DAY_MS
+    rates = made.funding_rates(ORIGIN_MS, until).values
+    premium = made.premium_index(ORIGIN_MS, until).values
+    pinned = 0
+    for row, rate in enumerate(rates):
+        for symbol, found in enumerate(rate.tolist()):
+            mean = math.fsum(premium[8 * row : 8 * row + 8, symbol]) / 8
+            interest = min(max(0.0001 - mean, -0.0005), 0.0005)
+            assert found == pytest.approx(min(max(mean + interest, -0.0075), 0.0075), abs=1e-12)
+            pinned += found == pytest.approx(0.0001, abs=1e-12)
+    assert 0 < pinned <= rates.size
+    assert np.ptp(premium) > 0.0005
+
+
 def test_days_of_the_market_can_be_made_into_a_dataset() -> None:
-    made = MARKET.materialise("two", ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
+    made = materialise(MARKET, "two", ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     assert made.name == "two"
     assert made.bars.close.shape == (576, 12)
     assert made.funding.values.shape == (6, 12)

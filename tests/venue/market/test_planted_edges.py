@@ -97,14 +97,14 @@ def test_planted_prices_do_not_depend_on_later_moves(
 
 
 @pytest.mark.parametrize("edges", EACH)
-def test_funding_and_ratios_of_a_planted_market_are_independent_of_its_prices(
+def test_funding_ratios_and_premium_of_a_planted_market_are_independent_of_its_prices(
     edges: tuple[Edge, ...],
 ) -> None:
     wild = PathSettings(jumps_per_day=5.0, own_vol_log_sd=0.9)
     calm, shaken = market(edges), market(edges, paths=wild)
     assert not np.array_equal(calm.day(1).close, shaken.day(1).close)
     until = ORIGIN_MS + 20 * DAY_MS
-    for name in ("funding_rates", "long_short_ratios"):
+    for name in ("funding_rates", "long_short_ratios", "premium_index"):
         left, right = (getattr(each, name)(ORIGIN_MS, until) for each in (calm, shaken))
         assert np.array_equal(left.values, right.values)
         assert len(np.unique(left.values)) > 20, "most rates are pinned inside the clamp"
@@ -144,6 +144,7 @@ def make_moves(seed: int) -> tuple[Moves, PlantedState]:
         variance=deviation**2,
         open_interest=np.ones((24, SYMBOLS)),
         ratio=np.ones((24, SYMBOLS)),
+        premium=np.zeros((24, SYMBOLS)),
         funding=np.zeros((3, SYMBOLS)),
     )
     return moves, PlantedState.at_start(log_open)
