@@ -68,6 +68,7 @@ class FaultName(StrEnum):
     NARROW_COUNTS = "narrow_counts"
     REFINER_TROUBLE = "refiner_trouble"
     EARNED_GATE = "earned_gate"
+    GATE_HISTORY = "gate_history"
 
 
 @attrs.frozen
@@ -227,6 +228,12 @@ FAULTS: tuple[Fault, ...] = (
         44,
         _F.EARNED_GATE,
         "strategies have only the sizes that shadow records earn, and gain or lose them on the way",
+        share=0.15,
+    ),
+    Fault(
+        45,
+        _F.GATE_HISTORY,
+        "strategies were demoted, or are canaries or live, and cross the next threshold or miss it",
         share=0.15,
     ),
 )

@@ -2,13 +2,13 @@
 
 The journal begins with the closed shadow trades of past days. The last trades of a record are still
 open then, and hold back their day. They close during the simulation, which makes a canary, demotes
-it or halts it. A tree with such records has no shadow book.
+it or halts it. Histories, which also have changes of the past, are in ``gate_histories``. A tree
+with such records has no shadow book.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from enum import StrEnum
 from itertools import chain
 from random import Random
@@ -26,18 +26,17 @@ from kamou.core.book.shadow_events import (
     ShadowTradesOpened,
 )
 from kamou.core.day import DAY_MS, HOUR_MS, day_start_ms
-from kamou.core.kinds import ExitReason, GateState, RefinerVerdict
-from kamou.core.model import Side
+from kamou.core.kinds import GateState
 from kamou.core.record.gate import EarnedGate, Gate
 from kamou.core.record.gate_transitions import GateRules
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.settings.config import Settings
 from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.gate_histories import TRADES_AT_ONCE, GateHistory, HistoryFate, make_history
+from kamou.simulator.invariants.earned_sizes import SeenGate
+from kamou.simulator.scripted_trades import LOSS, RUIN, WIN, close_shadow, open_shadow
 
-D = Decimal
-DAYS, PER_DAY = 30, 3
-WIN, LOSS, RUIN = D("2.3"), D("-1.05"), D("-5")
-RISK = D(100)  # money of 1 R
+_DAYS, _PER_DAY = 30, 3
 
 
 class RecordFate(StrEnum):
@@ -50,17 +49,17 @@ class RecordFate(StrEnum):
     NULL = "stays in SHADOW"
 
     @property
-    def end(self) -> GateState:
-        """The state at the end."""
+    def end(self) -> SeenGate:
+        """State, size and attempt at the end."""
         return _ENDS[self]
 
 
 _ENDS = {
-    RecordFate.STAYS: GateState.CANARY,
-    RecordFate.EARNS: GateState.CANARY,
-    RecordFate.FAILS: GateState.SHADOW,
-    RecordFate.RUINED: GateState.HALTED,
-    RecordFate.NULL: GateState.SHADOW,
+    RecordFate.STAYS: SeenGate(state=GateState.CANARY),
+    RecordFate.EARNS: SeenGate(state=GateState.CANARY),
+    RecordFate.FAILS: SeenGate(attempt=2),
+    RecordFate.RUINED: SeenGate(state=GateState.HALTED),
+    RecordFate.NULL: SeenGate(),
 }
 
 
@@ -74,6 +73,11 @@ class ScriptedRecord:
     past: tuple[ClosedShadowTrade, ...]
     later: tuple[ClosedShadowTrade, ...]
     due_ms: int
+
+    @property
+    def end(self) -> SeenGate:
+        """State, size and attempt once all its trades have closed."""
+        return self.fate.end
 
     def past_events(self) -> Iterator[Event]:
         """Yield the events with which a journal begins."""
@@ -90,15 +94,22 @@ class ScriptedRecord:
 class SimulatedGate:
     """The gate of a simulation, with its records; without records it is assumed."""
 
-    records: tuple[ScriptedRecord, ...]
+    records: tuple[ScriptedRecord | GateHistory, ...]
+    faults: tuple[FaultName, ...]  # that made the records
     chaos: Chaos
     gate: Gate
     rules: GateRules | None
 
     @property
-    def final_states(self) -> Mapping[str, GateState]:
-        """State of each strategy with a record, once all its trades have closed."""
-        return {each.strategy: each.fate.end for each in self.records}
+    def final_states(self) -> Mapping[str, SeenGate]:
+        """The end of each strategy with a record, once its trades have closed."""
+        return {each.strategy: each.end for each in self.records}
+
+    @property
+    def kills(self) -> tuple[tuple[int, FaultName], ...]:
+        """Kills at the moments at which trades close, before the changes follow."""
+        both = {FaultName.GATE_HISTORY, FaultName.PROCESS_KILL} <= self.chaos.on
+        return tuple((each.due_ms, FaultName.PROCESS_KILL) for each in self.records) if both else ()
 
     def past_events(self, run_number: int) -> tuple[Event, ...]:
         """Return the records with which a new journal begins; no events later."""
@@ -115,7 +126,8 @@ class SimulatedGate:
         """
         for record in sorted(self.records, key=lambda each: each.due_ms):
             await trio.sleep(max(0, record.due_ms - clock.now_ms()) / 1000)
-            self.chaos.note(FaultName.EARNED_GATE)
+            for fault in self.faults:
+                self.chaos.note(fault)
             tree.journal.cast(record.later_event())
         while self.records:
             await trio.sleep(60)
@@ -123,22 +135,33 @@ class SimulatedGate:
 
 
 def make_gate(chaos: Chaos, settings: Settings, start_ms: int, end_ms: int) -> SimulatedGate:
-    """Return a simulation's gate; with the fault, each strategy has a drawn record.
+    """Return a simulation's gate; with a fault each strategy has a drawn record.
 
-    The first strategy is a canary from the start, so that something trades.
+    The first strategy may trade from the start.
     """
-    if FaultName.EARNED_GATE not in chaos.on:
-        return SimulatedGate(records=(), chaos=chaos, gate=AssumedLiveGate(), rules=None)
-    draw = chaos.draw(FaultName.EARNED_GATE)
-    records = []
+    faults = tuple(
+        each for each in (FaultName.EARNED_GATE, FaultName.GATE_HISTORY) if each in chaos.on
+    )
+    if not faults:
+        assumed = AssumedLiveGate()
+        return SimulatedGate(records=(), faults=(), chaos=chaos, gate=assumed, rules=None)
+    draw = chaos.draw(faults[-1])
+    records: list[ScriptedRecord | GateHistory] = []
     for number, strategy in enumerate(settings.strategies.enabled):
+        if FaultName.GATE_HISTORY in faults:
+            told = draw.choice(list(HistoryFate) if number else TRADES_AT_ONCE)
+            due_ms = start_ms + round((end_ms - start_ms) * draw.uniform(0.4, 0.8))
+            records.append(make_history(draw, strategy, told, start_ms, due_ms))
+            continue
         fate = draw.choice(
             list(RecordFate) if number else [RecordFate.STAYS, RecordFate.FAILS, RecordFate.RUINED]
         )
         due_ms = start_ms + round((end_ms - start_ms) * draw.uniform(0.4, 0.8))
         records.append(_make_record(draw, strategy, fate, start_ms, due_ms))
     rules = GateRules(equity=float(settings.equity))
-    return SimulatedGate(records=tuple(records), chaos=chaos, gate=EarnedGate(), rules=rules)
+    return SimulatedGate(
+        records=tuple(records), faults=faults, chaos=chaos, gate=EarnedGate(), rules=rules
+    )
 
 
 def _make_record(
@@ -148,21 +171,21 @@ def _make_record(
     today_ms = day_start_ms(start_ms)
     edge = 0.3 if fate is RecordFate.NULL else 0.8
     opened, past, later = [], [], []
-    for day in range(DAYS):
-        opened_ms = today_ms - (DAYS + 1 - day) * DAY_MS + HOUR_MS
-        for number in range(PER_DAY):
+    for day in range(_DAYS):
+        opened_ms = today_ms - (_DAYS + 1 - day) * DAY_MS + HOUR_MS
+        for number in range(_PER_DAY):
             r = WIN if draw.random() < edge else LOSS
-            trade = _trade(strategy, f"S{(day * PER_DAY + number) % 12:02}", opened_ms)
+            trade = open_shadow(strategy, f"S{(day * _PER_DAY + number) % 12:02}", opened_ms)
             opened.append(trade)
-            past.append(_close(trade, opened_ms + HOUR_MS, r))
+            past.append(close_shadow(trade, opened_ms + HOUR_MS, r))
     results = {RecordFate.FAILS: [LOSS] * 80, RecordFate.RUINED: [RUIN]}.get(fate, [WIN] * 2)
     if fate is RecordFate.EARNS:  # its oldest trade is open until then
         later = [attrs.evolve(past.pop(0), closed_at_ms=due_ms)]
         results = []
     for number, r in enumerate(results):
-        trade = _trade(strategy, f"T{number:02}", today_ms - HOUR_MS)
+        trade = open_shadow(strategy, f"T{number:02}", today_ms - HOUR_MS)
         opened.append(trade)
-        later.append(_close(trade, due_ms, r))
+        later.append(close_shadow(trade, due_ms, r))
     return ScriptedRecord(
         strategy=strategy,
         fate=fate,
@@ -170,50 +193,4 @@ def _make_record(
         past=tuple(past),
         later=tuple(later),
         due_ms=due_ms,
-    )
-
-
-def _trade(strategy: str, symbol: str, opened_ms: int) -> ShadowTrade:
-    one = D(1)
-    return ShadowTrade(
-        shadow_id=f"{opened_ms}.{strategy}.{symbol}",
-        strategy=strategy,
-        symbol=symbol,
-        side=Side.LONG,
-        score=one,
-        verdict=RefinerVerdict.OFF,
-        size_multiplier=one,
-        p_win_pct=None,
-        quantity=one,
-        contract_size=one,
-        planned_entry=D(1_000),
-        entry_price=D(1_000),
-        stop_price=D(900),
-        target_price=D(1_230),
-        planned_risk=RISK,
-        half_spread=D(0),
-        fee_rate=D(0),
-        target_fee_rate=D(0),
-        fee=D(0),
-        slippage=D(0),
-        opened_at_ms=opened_ms,
-        closes_by_ms=0,
-    )
-
-
-def _close(trade: ShadowTrade, at_ms: int, r: Decimal) -> ClosedShadowTrade:
-    return ClosedShadowTrade(
-        shadow_id=trade.shadow_id,
-        strategy=trade.strategy,
-        symbol=trade.symbol,
-        opened_at_ms=trade.opened_at_ms,
-        closed_at_ms=at_ms,
-        reason=ExitReason.TAKE_PROFIT if r > 0 else ExitReason.STOP_LOSS,
-        exit_price=trade.entry_price + r * RISK,
-        gross=r * RISK,
-        fees=D(0),
-        funding=D(0),
-        slippage=D(0),
-        pnl=r * RISK,
-        r=r,
     )

@@ -130,7 +130,7 @@ class Simulation:
         )
         self.gate = make_gate(self.chaos, settings, self.start_ms, self.end_ms)
         self.steps = self.processes = 0
-        self.kills = self._drawn_kills()
+        self.kills = sorted([*self._drawn_kills(), *self.gate.kills])
         self.dead: list[tuple[int, int]] = []  # periods without a running process
         self.synced = True
         self.facts = ""  # the facts digest, if the simulation reached its end

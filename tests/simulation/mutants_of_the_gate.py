@@ -18,6 +18,9 @@ ACTOR_TESTS = "tests/actors/test_gate_actor.py"
 ENTRY_TESTS = "tests/actors/test_entries.py"
 judged = partial(Mutant, faults="", seeds=1)
 simulated = partial(Mutant, faults="earned_gate", seeds=10, hours=0.5)
+with_history = partial(
+    Mutant, faults="gate_history", seeds=20, hours=0.5, notices=(HardRule.TRANSITION,)
+)
 
 GATE = (
     simulated(
@@ -50,6 +53,74 @@ GATE = (
         old="{t.symbol},{t.r},{t.pnl}",
         new="{t.symbol},{t.r},",
         notices=(HardRule.TRANSITION,),
+    ),
+    with_history(
+        name="a second attempt needs no more than the first",
+        file="kamou/core/record/promotion.py",
+        old="self.minima.e_value * 2 ** (self.attempt - 1)",
+        new="self.minima.e_value",
+    ),
+    with_history(
+        name="LIVE needs 29 closes of a canary",
+        file="kamou/core/record/canary.py",
+        old="CLOSES_MIN = 30\n",
+        new="CLOSES_MIN = 29\n",
+    ),
+    with_history(
+        name="a canary may be 0.2 R below its shadow trades",
+        file="kamou/core/record/canary.py",
+        old='SHORTFALL_MAX = Decimal("0.10")',
+        new='SHORTFALL_MAX = Decimal("0.20")',
+    ),
+    with_history(
+        name="LIVE is never earned",
+        file=TRANSITIONS,
+        old="    if look.gate.state is not GateState.CANARY or look.live_lacks:\n",
+        new="    if look.gate.state is GateState.CANARY or look.live_lacks:\n",
+    ),
+    with_history(
+        name="no drawdown demotes",
+        file=TRANSITIONS,
+        old="    elif found.drawdown > limits.drawdown:\n",
+        new="    elif found.drawdown < ZERO:\n",
+        also=(
+            (
+                TRANSITIONS,
+                "from kamou.core.model import Figure\n",
+                "from kamou.core.model import ZERO, Figure\n",
+            ),
+        ),
+    ),
+    with_history(
+        name="a promotion to LIVE names the e-value of a canary as its threshold",
+        file=TRANSITIONS,
+        old="e_value_blocks=evaluation.e_value_blocks, threshold=look.live_e_value_min)",
+        new="e_value_blocks=evaluation.e_value_blocks, threshold=20)",
+    ),
+    with_history(
+        name="a demotion has a cooldown of a day",
+        file=TRANSITIONS,
+        old="COOLDOWN_MS = 7 * DAY_MS\n",
+        new="COOLDOWN_MS = DAY_MS\n",
+    ),
+    with_history(
+        name="a size that was halved stays halved",
+        file=TRANSITIONS,
+        old="    if is_half_size(look) == look.gate.half_size:\n",
+        new="    if look.gate.half_size or not is_half_size(look):\n",
+    ),
+    with_history(
+        name="a live strategy at half size trades at full size",
+        file=GRANTS,
+        old="        share = full * HALF if gate.half_size else full\n",
+        new="        share = full * HALF if gate.half_size and full < 1 else full\n",
+        notices=(HardRule.UNEARNED,),
+    ),
+    with_history(
+        name="a promotion keeps no limits of its own",
+        file=TRANSITIONS,
+        old="    return attrs.evolve(changed, limits=calibrate_limits(look.counted))\n",
+        new="    return attrs.evolve(changed, limits=calibrate_limits(look.counted[:30]))\n",
     ),
     judged(
         name="an open shadow trade holds back no block",

@@ -1,6 +1,8 @@
 """Invariant 15: strategies have the size that their shadow trades have earned.
 
-States, figures and hashes are this module's own fold of the journal's shadow trades.
+States, figures and hashes are this module's own fold of the journal's shadow trades. A canary's
+open trade holds back its pairs from its day on. The pairs of a simulation are older than its first
+real trade, because it has no shadow book; so all pairs of ended days count here.
 """
 
 from __future__ import annotations
@@ -12,11 +14,19 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.gate_events import DemotionLimits, GateChanged
+from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
 from kamou.core.day import DAY_MS
 from kamou.core.kinds import GateReason, GateState
 from kamou.ids import is_kamou_id
 from kamou.simulator.invariants import gate_arithmetic as again
+from kamou.simulator.invariants.change_figures import (
+    E_VALUE_OF_CANARY,
+    E_VALUE_OF_LIVE,
+    CountedTrades,
+    SeenPair,
+    find_wrong_figures,
+)
 from kamou.simulator.invariants.gate_arithmetic import SeenShadow
 from kamou.simulator.invariants.observed import Observed, ReportViolation
 from kamou.simulator.invariants.promised_risk import TOLERANCE
@@ -37,7 +47,13 @@ class SeenGate:
     from_ms: int = 0
     not_before_ms: int = 0
     reference_until_ms: int = 0
+    canary_at_ms: int = 0
     limits: DemotionLimits | None = None
+
+    @property
+    def outcome(self) -> tuple[GateState, bool, int]:
+        """State, half size or not, and attempt."""
+        return self.state, self.half_size, self.attempt
 
     @property
     def share(self) -> Decimal:
@@ -56,6 +72,7 @@ class EarnedSizes:
     gates: dict[str, SeenGate] = attrs.Factory(dict)
     _open: dict[str, SeenShadow] = attrs.Factory(dict)
     _closed: dict[str, SeenShadow] = attrs.Factory(dict)
+    _canaries: dict[str, dict[str, Decimal | None]] = attrs.Factory(dict)  # strategy -> id -> R
     _shares: dict[str, Decimal] = attrs.Factory(dict)  # by permit id
 
     def gate(self, strategy: str) -> SeenGate:
@@ -82,6 +99,15 @@ class EarnedSizes:
                         self._closed[each.shadow_id] = attrs.evolve(
                             seen, closed_at_ms=each.closed_at_ms, r=each.r, pnl=each.pnl
                         )
+            case e.TradeClosed():
+                gate = self.gate(event.strategy)
+                if gate.state is GateState.CANARY and event.opened_at_ms >= gate.canary_at_ms:
+                    results = self._canaries.setdefault(event.strategy, {})
+                    results[event.trade_id] = event.r_multiple
+            case ResultCorrected():
+                for results in self._canaries.values():
+                    if event.trade_id in results:
+                        results[event.trade_id] = event.r_multiple
             case GateChanged():
                 if (wrong := self._find_wrong(event)) is not None:
                     detail = f"{event.strategy}, change {event.number}: {wrong}"
@@ -92,16 +118,20 @@ class EarnedSizes:
 
     def restore_journal(self, events: Iterable[e.Event]) -> None:
         """Continue with a restored journal, which lacks later trades and changes."""
-        for known in (self.gates, self._open, self._closed):
-            known.clear()
+        self.gates.clear()
+        self._open.clear()
+        self._closed.clear()
+        self._canaries.clear()
         for event in events:
             self.record_event(event)
 
-    def check_end(self, expected: Mapping[str, GateState]) -> None:
-        """Check the states after the convergence phase."""
-        for strategy, state in expected.items():
-            if self.gate(strategy).state is not state:
-                detail = f"{strategy} is in {self.gate(strategy).state} at the end, not {state}"
+    def check_end(self, expected: Mapping[str, SeenGate]) -> None:
+        """Check state, size and attempt after the convergence phase."""
+        for strategy, end in expected.items():
+            if (found := self.gate(strategy).outcome) != end.outcome:
+                detail = (
+                    f"{strategy} is {_describe(found)} at the end, not {_describe(end.outcome)}"
+                )
                 self._report(HardRule.TRANSITION, "", detail)
 
     # --- sizes -----------------------------------------------------------------------
@@ -159,59 +189,83 @@ class EarnedSizes:
         trading = event.to_state in SHARES
         if event.half_size != (trading and recent is not None and recent < 0):
             return f"half size {event.half_size} at a mean of the last trades of {recent}"
-        if not self._is_due(event, gate, ended, closed, counted):
+        trades = CountedTrades(
+            attempt=gate.attempt,
+            shadows=counted,
+            monitored=[each for each in counted if each.opened_at_ms >= gate.reference_until_ms],
+            pairs=self._pairs(event),
+            limits=gate.limits,
+            equity=self.equity,
+            from_ms=gate.from_ms,
+        )
+        if event.reason is GateReason.RUIN:
+            if not again.is_ruined(ended, closed) or event.to_state is not GateState.HALTED:
+                return f"{event.reason} is not due"
+        elif not self._is_due(event, gate, trades):
             return f"{event.reason} is not due"
         attempt = gate.attempt + (event.to_state is GateState.SHADOW)
-        return None if event.attempt == attempt else f"attempt {event.attempt}, not {attempt}"
+        if event.attempt != attempt:
+            return f"attempt {event.attempt}, not {attempt}"
+        return next(find_wrong_figures(event, trades), None)
 
-    def _is_due(
-        self,
-        event: GateChanged,
-        gate: SeenGate,
-        ended: list[SeenShadow],
-        closed: list[SeenShadow],
-        counted: list[SeenShadow],
-    ) -> bool:
-        """Return True if the reason of a change holds."""
+    def _is_due(self, event: GateChanged, gate: SeenGate, trades: CountedTrades) -> bool:
+        """Return True if the reason of a change, which is no ruin, holds."""
+        from_shadow = gate.state is GateState.SHADOW
         match event.reason:
-            case GateReason.RUIN:
-                ruined = again.is_ruined(ended, closed)
-                return ruined and event.to_state is GateState.HALTED
             case GateReason.CANARY_EARNED:
-                late = event.at_ms >= gate.not_before_ms
-                return late and event.to_state is GateState.CANARY and self._earns(gate, counted, 1)
+                late = event.at_ms >= gate.not_before_ms and from_shadow
+                return (
+                    late
+                    and event.to_state is GateState.CANARY
+                    and self._earns(trades, E_VALUE_OF_CANARY)
+                )
             case GateReason.LIVE_EARNED:
                 canary = gate.state is GateState.CANARY and event.to_state is GateState.LIVE
-                return canary and self._earns(gate, counted, 6)
+                earned = canary and self._earns(trades, E_VALUE_OF_LIVE)
+                return earned and trades.canary_is_as_good
             case GateReason.ROLLING_MEAN:
                 return event.to_state is gate.state and event.half_size is not gate.half_size
             case GateReason.CUSUM | GateReason.DRAWDOWN:
-                if gate.limits is None or event.to_state is not GateState.SHADOW:
+                if gate.limits is None or event.to_state is not GateState.SHADOW or from_shadow:
                     return False
-                later = [each for each in counted if each.opened_at_ms >= gate.reference_until_ms]
-                cusum, fall = again.follow_losses(later, gate.limits.reference_mean)
+                mean = gate.limits.reference_mean
+                cusum, fall = again.follow_losses(trades.monitored, mean)
                 if event.reason is GateReason.CUSUM:
                     return cusum > gate.limits.cusum
                 return fall > gate.limits.drawdown
+            case _:
+                return False
 
-    def _earns(self, gate: SeenGate, counted: list[SeenShadow], factor: int) -> bool:
-        needed = factor * 20 * 2 ** (gate.attempt - 1)
+    def _earns(self, trades: CountedTrades, e_value: int) -> bool:
+        """Return True if the shadow trades earn a state that needs this e-value at first."""
+        shadows = trades.shadows
         return (
-            len(counted) >= 50
-            and len({each.opened_at_ms // DAY_MS for each in counted}) >= 14
-            and len({each.symbol for each in counted}) >= 10
-            and again.bet_on_blocks(counted) >= needed
-            and again.passes_original_rule(counted, self.equity, gate.from_ms)
+            len(shadows) >= 50
+            and len({each.opened_at_ms // DAY_MS for each in shadows}) >= 14
+            and len({each.symbol for each in shadows}) >= 10
+            and again.bet_on_blocks(shadows) >= e_value * trades.needed_factor
+            and again.passes_original_rule(shadows, self.equity, trades.from_ms)
         )
+
+    def _pairs(self, event: GateChanged) -> list[SeenPair]:
+        """Return a canary's results and those of their shadows, of ended days."""
+        found = []
+        for shadow_id, real in self._canaries.get(event.strategy, {}).items():
+            shadow = self._closed.get(shadow_id)
+            if shadow is not None and real is not None and shadow.opened_at_ms < event.until_ms:
+                found.append(SeenPair(real=real, shadow=shadow.r))
+        return found
 
     def _take(self, event: GateChanged) -> None:
         gate = self.gate(event.strategy)
         if event.reason is GateReason.CANARY_EARNED:
-            gate.limits, gate.reference_until_ms = event.limits, event.until_ms
+            gate.reference_until_ms, gate.canary_at_ms = event.until_ms, event.at_ms
         if event.to_state is GateState.SHADOW:
             gate.from_ms = (event.at_ms // DAY_MS + 1) * DAY_MS
         gate.state, gate.half_size, gate.attempt = event.to_state, event.half_size, event.attempt
-        gate.not_before_ms = event.not_before_ms
+        if event.reason is GateReason.CANARY_EARNED or event.to_state not in SHARES:
+            self._canaries.pop(event.strategy, None)
+        gate.not_before_ms, gate.limits = event.not_before_ms, event.limits
 
     @staticmethod
     def _of(trades: Mapping[str, SeenShadow], strategy: str) -> list[SeenShadow]:
@@ -219,3 +273,8 @@ class EarnedSizes:
 
     def _report(self, rule: HardRule, symbol: str, detail: str) -> None:
         self.report(rule, self.observed.engine.market_ms, symbol, detail)
+
+
+def _describe(outcome: tuple[GateState, bool, int]) -> str:
+    state, half_size, attempt = outcome
+    return f"{state}{' at half size' if half_size else ''} in attempt {attempt}"

@@ -61,23 +61,42 @@ def bet_on_blocks(trades: Sequence[SeenShadow]) -> Fraction:
     return sum(wealth, Fraction(0)) / len(wealth)
 
 
-def passes_original_rule(trades: Sequence[SeenShadow], equity: float, from_ms: int) -> bool:
-    """Return True for 30 trades, a Sharpe ratio above 0.5 and over 1 USD a 100."""
-    if len(trades) < RULED_TRADES or 100 * sum(each.pnl for each in trades) <= len(trades):
-        return False
+def usd_per_100(trades: Sequence[SeenShadow]) -> Fraction:
+    """Return 100 times the mean PnL of at least one trade, money."""
+    return 100 * sum((Fraction(each.pnl) for each in trades), Fraction(0)) / len(trades)
+
+
+def daily_sharpe(trades: Sequence[SeenShadow], equity: float, from_ms: int) -> float | None:
+    """Return the Sharpe ratio of at least one trade: daily, times sqrt(365).
+
+    It is None below two days, without deviation, and if the equity is used up.
+    """
     first = (from_ms or min(each.opened_at_ms for each in trades)) // DAY_MS
     last = max(each.closed_at_ms for each in trades) // DAY_MS
     returns = []
     for day in range(first, last + 1):
         pnl = float(sum(each.pnl for each in trades if each.closed_at_ms // DAY_MS == day))
         if equity <= 0:
-            return False
+            return None
         returns.append(pnl / equity)
         equity += pnl
     n = len(returns)
     average = sum(returns) / n
     squares = sum((each - average) ** 2 for each in returns)
-    return n > 1 and squares > 0 and average / sqrt(squares / (n - 1)) * sqrt(365) > 0.5
+    return average / sqrt(squares / (n - 1)) * sqrt(365) if n > 1 and squares > 0 else None
+
+
+def passes_original_rule(trades: Sequence[SeenShadow], equity: float, from_ms: int) -> bool:
+    """Return True for 30 trades, a Sharpe ratio above 0.5 and over 1 USD a 100."""
+    if len(trades) < RULED_TRADES or usd_per_100(trades) <= 1:
+        return False
+    ratio = daily_sharpe(trades, equity, from_ms)
+    return ratio is not None and ratio > 0.5
+
+
+def mean_r(trades: Sequence[SeenShadow]) -> Fraction:
+    """Return the mean R of at least one trade."""
+    return sum((Fraction(each.r) for each in trades), Fraction(0)) / len(trades)
 
 
 def follow_losses(trades: Sequence[SeenShadow], mean: Decimal) -> tuple[Fraction, Fraction]:
