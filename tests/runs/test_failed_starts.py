@@ -35,6 +35,7 @@ from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
 from kamou.store import database
+from kamou.venue.market import edges
 from kamou.venue.market.edges import Edge
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.store import VenueStore
@@ -110,17 +111,20 @@ def test_a_data_directory_is_bound_to_the_planted_edges_of_its_market(tmp_path: 
     assert source.paths.edges == (Edge.MEAN_REVERSION,)
 
 
-def test_a_seed_without_edges_and_no_edges_are_the_same_market(tmp_path: Path) -> None:
+def test_a_seed_without_edges_and_no_edges_are_the_same_market(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edges, "EDGES_BY_SEED", ((), (Edge.RATIO_FADE,)))
     of = settings(tmp_path)
     bindings = [
         demo.resolve_binding(
-            attrs.evolve(of, demo=attrs.evolve(of.demo, seed=4, edges=edges)),
-            create_data_directory(tmp_path / edges),
+            attrs.evolve(of, demo=attrs.evolve(of.demo, seed=3, edges=choice)),
+            create_data_directory(tmp_path / choice),
             now_ms=NOW_MS,
             fast_forward=True,
             replay=None,
         )
-        for edges in MarketEdges
+        for choice in MarketEdges
     ]
     assert bindings[0] == bindings[1]
     assert "edges" not in bindings[0].market

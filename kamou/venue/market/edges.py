@@ -1,8 +1,8 @@
 """The planted edges of generated markets: names, truth table by seed, state.
 
 An edge is named after the strategy that it pays. ``planting.py`` makes the market with edges. A
-further edge is a member of ``Edge``, an entry in ``EDGES_BY_SEED``, a ``Drift`` in ``PlantedState``
-and its conditions in ``planting.py``.
+further edge is a member of ``Edge``, an entry in ``EDGES_BY_SEED``, and its drift and conditions in
+``planting.py``, with a ``Drift`` in ``PlantedState`` if it lasts longer than its condition.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ class Edge(StrEnum):
     FUNDING_FADE = "funding_fade"
     MEAN_REVERSION = "mean_reversion"
     OI_MOMENTUM = "oi_momentum"
+    RATIO_FADE = "ratio_fade"
 
 
 EDGES_BY_SEED: tuple[tuple[Edge, ...], ...] = (
     (Edge.MEAN_REVERSION,),
     (Edge.OI_MOMENTUM,),
     (Edge.FUNDING_FADE,),
-    (),
+    (Edge.RATIO_FADE,),
     (),
     (),
 )

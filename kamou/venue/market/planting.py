@@ -1,15 +1,16 @@
 """The market with planted edges, made from the moves of a market without one.
 
 A drift is added to the log price after a condition on the planted market's own past: its newest
-settled funding rate, its distance from its own mean, its own momentum. So a drift is causal, and it
-knows nothing of strategies. The unit of its strength is the standard deviation of the price over 15
-minutes, every 15 minutes.
+settled funding rate, its newest account ratio, its distance from its own mean, its own momentum. So
+a drift is causal, and it knows nothing of strategies. The unit of its strength is the standard
+deviation of the price over 15 minutes, every 15 minutes.
 
 What has no edge must stay without one in the same market. So premium and account ratio are series
 of their own here, independent of the price: a strategy that reads them gains from prices only if a
 drift follows these series. Stretches of trend have no drift (``without_trends``). A pull to the
 mean would make every follower of momentum lose, and a loser can be traded the other way round. So a
-short push comes with it, and the two cancel for who follows momentum.
+short push comes with it, and the two cancel for who follows momentum. A drift against the crowd is
+a move that followers of momentum join, so a short turn against momentum comes with that one.
 
 The offset that all drifts have added returns slowly, by half in ``HOME_DAYS``, and has a bound.
 """
@@ -36,7 +37,7 @@ from kamou.venue.market.generated_day import (
     day_rng,
 )
 
-DRIVERS = 30  # random stream; those below are of the market without edges
+DRIVERS, CROWDS = 30, 31  # random streams; those below are of the market without edges
 LOOKS_PER_HOUR = 4  # at most; a look at the conditions is at the close of a bar
 HOME_DAYS = 8.0
 OFFSET_MAX = 2.0  # log units
@@ -60,6 +61,12 @@ PUSH_STRENGTH = 0.3
 COUNTER_HOURS, COUNTER_STRENGTH = 2.0, 0.8
 
 RATIO_KEEPS = 0.97
+# With the ratio's edge crowds come and go faster, so that a drift ends before it is a trend.
+CROWD_KEEPS, CROWD_RATE, CROWD_SIZE = 0.9, 0.01, 0.5  # the rate is per hour, the size of the log
+LEAN_FROM = 0.15  # of the log ratio; more than 2 deviations of its noise
+LEAN_STRENGTH = 0.6  # against the crowd, as long as it is that large
+# Of the turn that cancels the lean for who follows momentum; fitted to seed 4.
+TURN_HOURS, TURN_STRENGTH = 2.0, 0.3
 
 
 def without_trends(paths: PathSettings) -> PathSettings:
@@ -90,6 +97,9 @@ def plant(
     bars, symbols = moves.log_close.shape
     per_hour = bars // HOURS
     premium_noise, ratio_noise = day_rng(seed, day, DRIVERS).standard_normal((2, HOURS, symbols))
+    keeps, ratio_shock = RATIO_KEEPS, RATIO_NOISE * ratio_noise
+    if Edge.RATIO_FADE in edges:
+        keeps, ratio_shock = CROWD_KEEPS, ratio_shock + _draw_crowds(seed, day, symbols)
     log_open = moves.log_open + state.offset
     log_close = np.empty_like(moves.log_close)
     ratio, premiums = np.empty((2, HOURS, symbols))
@@ -101,7 +111,7 @@ def plant(
         premium = premiums[hour] = (
             PREMIUM_KEEPS * state.premium + PREMIUM_SHOCK * premium_noise[hour]
         )
-        log_ratio = RATIO_KEEPS * state.log_ratio + RATIO_NOISE * ratio_noise[hour]
+        log_ratio = keeps * state.log_ratio + ratio_shock[hour]
         ratio[hour] = np.exp(log_ratio)
         state = attrs.evolve(
             state,
@@ -122,6 +132,13 @@ def plant(
         funding=np.array(funding),
     )
     return state, planted
+
+
+def _draw_crowds(seed: int, day: int, symbols: int) -> Floats:
+    """Return the jumps of the log ratios, ``[24, symbols]``, 0 in most hours."""
+    happens, side = day_rng(seed, day, CROWDS).random((2, HOURS, symbols))
+    jumps: Floats = np.where(happens < CROWD_RATE, np.where(side < 0.5, -1.0, 1.0), 0.0)
+    return CROWD_SIZE * jumps
 
 
 def _move_hour(
@@ -163,11 +180,26 @@ def _add_drifts(edges: Collection[Edge], state: PlantedState) -> Floats:
         total += FADE_STRENGTH * state.fade.side
     if Edge.MEAN_REVERSION in edges:
         total += PULL_STRENGTH * state.pull.side
+    if Edge.RATIO_FADE in edges:
+        crowded = np.abs(state.log_ratio) > LEAN_FROM
+        total -= LEAN_STRENGTH * np.sign(state.log_ratio) * crowded
+    _, strength = _choose_push(edges)
+    return total + strength * state.push.side
+
+
+def _choose_push(edges: Collection[Edge]) -> tuple[float, float]:
+    """Return hours and strength of a push; 0, 0: there is none.
+
+    A strength below 0 is against momentum. The edge of momentum goes before the pushes that only
+    cancel other drifts.
+    """
     if Edge.OI_MOMENTUM in edges:
-        total += PUSH_STRENGTH * state.push.side
-    elif Edge.MEAN_REVERSION in edges:
-        total += COUNTER_STRENGTH * state.push.side
-    return total
+        return PUSH_HOURS, PUSH_STRENGTH
+    if Edge.MEAN_REVERSION in edges:
+        return COUNTER_HOURS, COUNTER_STRENGTH
+    if Edge.RATIO_FADE in edges:
+        return TURN_HOURS, -TURN_STRENGTH
+    return 0.0, 0.0
 
 
 def _follow(trail: Trail, price: Floats, hours: float) -> Trail:
@@ -193,8 +225,8 @@ def _start_drifts(
     """Return the state with the pulls and pushes that start or end at a look."""
     if Edge.MEAN_REVERSION in edges:
         state = attrs.evolve(state, pull=_pull(state.pull.after(hours), state.trail))
-    if Edge.MEAN_REVERSION in edges or Edge.OI_MOMENTUM in edges:
-        length = PUSH_HOURS if Edge.OI_MOMENTUM in edges else COUNTER_HOURS
+    length, _ = _choose_push(edges)
+    if length:
         starts, side = _find_pushes(state.trail, deviation)
         push = state.push.after(hours).start(starts, side, length)
         state = attrs.evolve(state, push=push)

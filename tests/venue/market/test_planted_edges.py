@@ -156,7 +156,7 @@ class OneSymbol:
     def __init__(self, price: float) -> None:
         self.price = self.mean = price
         self.offset = self.variance = self.speed = self.path = self.day = self.week = 0.0
-        self.pull = self.push = self.fade = 0
+        self.pull = self.push = self.fade = self.lean = 0
         self.pull_left = self.push_left = self.fade_left = 0.0
 
     def look(self, unplanted: float, drift: float) -> None:
@@ -200,22 +200,39 @@ class OneSymbol:
         if rate is not None and abs(rate) > 0.00018:
             self.fade, self.fade_left = (-1 if rate > 0 else 1), 20.0
 
+    def update_lean(self, ratio: float) -> None:
+        crowd = math.log(ratio)
+        self.lean = 0 if abs(crowd) <= 0.15 else -1 if crowd > 0 else 1
+
+
+# Edge, strength and hours of the drift with momentum; the first edge of a market decides.
+PUSHES: list[tuple[Edge, float, float]] = [
+    (Edge.OI_MOMENTUM, 0.3, 8.0),
+    (Edge.MEAN_REVERSION, 0.8, 2.0),
+    (Edge.RATIO_FADE, -0.3, 2.0),
+]
+
 
 def rank_of(at: int, each: list[float]) -> float:
     return 2 * sum(other < each[at] for other in each) / (len(each) - 1) - 1
 
 
 def plant_by_definition(
-    edges: tuple[Edge, ...], days: list[Moves], funding: list[Floats], ones: list[OneSymbol]
+    edges: tuple[Edge, ...], days: list[Moves], planted: list[Moves], ones: list[OneSymbol]
 ) -> Floats:
-    """Return the planted log closes of consecutive days, given the settled rates."""
+    """Return the planted log closes of consecutive days, given settled rates and ratios."""
+    push, push_hours = next(
+        (found for edge, *found in PUSHES if edge in edges),
+        (0.0, 0.0),
+    )
     strengths = (
         0.2 * (Edge.FUNDING_FADE in edges),
         0.9 * (Edge.MEAN_REVERSION in edges),
-        0.3 if Edge.OI_MOMENTUM in edges else 0.8 * (Edge.MEAN_REVERSION in edges),
+        push,
+        0.6 * (Edge.RATIO_FADE in edges),
     )
     closes = []
-    for moves, rates in zip(days, funding, strict=True):
+    for moves, made in zip(days, planted, strict=True):
         for bar in range(96):
             hour, quarter = divmod(bar, 4)
             # The variance of Moves is that of one bar, here of 15 minutes.
@@ -223,7 +240,7 @@ def plant_by_definition(
             for at, one in enumerate(ones):
                 if quarter == 0:
                     one.offset *= 0.5 ** (1 / 192)
-                sides = (one.fade, one.pull, one.push)
+                sides = (one.fade, one.pull, one.push, one.lean)
                 drift = sum(s * side for s, side in zip(strengths, sides, strict=True))
                 one.look(float(moves.log_close[bar, at]), drift * unit[at])
             scaled = [
@@ -232,10 +249,12 @@ def plant_by_definition(
             ]
             for at, one in enumerate(ones):
                 one.update_pull()
-                one.update_push(rank_of(at, scaled), 8.0 if Edge.OI_MOMENTUM in edges else 2.0)
+                if push_hours:
+                    one.update_push(rank_of(at, scaled), push_hours)
                 if quarter == 3:
                     settled = (hour + 1) % 8 == 0
-                    one.update_fade(float(rates[hour // 8, at]) if settled else None)
+                    one.update_fade(float(made.funding[hour // 8, at]) if settled else None)
+                    one.update_lean(float(made.ratio[hour, at]))
             closes.append([one.price for one in ones])
     return np.array(closes)
 
@@ -246,12 +265,17 @@ def test_planted_prices_are_those_of_the_definition_in_scalar_arithmetic(
     edges: tuple[Edge, ...], seed: int
 ) -> None:
     first, state = make_moves(seed)
-    # Beginning at the bound of what is extreme, so that rates above and below occur.
-    state = attrs.evolve(state, premium=np.linspace(-0.003, 0.003, SYMBOLS))
+    # Beginning around the bounds of what is extreme, so that rates and ratios on both sides occur.
+    state = attrs.evolve(
+        state,
+        premium=np.linspace(-0.003, 0.003, SYMBOLS),
+        log_ratio=np.linspace(0.4, -0.4, SYMBOLS),
+    )
     ones = [OneSymbol(float(price)) for price in state.trail.price]
+    for one, log_ratio in zip(ones, state.log_ratio, strict=True):
+        one.update_lean(math.exp(log_ratio))
     days: list[Moves] = []
-    funding: list[Floats] = []
-    found: list[Floats] = []
+    found: list[Moves] = []
     opens = first.log_open
     for day in range(4):
         drawn, _ = make_moves(100 * seed + day)
@@ -264,12 +288,12 @@ def test_planted_prices_are_those_of_the_definition_in_scalar_arithmetic(
         opened = moves.log_open + state.offset
         state, planted = plant(edges, seed, day, state, moves)
         assert np.array_equal(planted.log_open, opened)
-        funding.append(planted.funding)
-        found.append(planted.log_close)
-    expected = plant_by_definition(edges, days, funding, ones)
-    assert np.allclose(np.concatenate(found), expected, rtol=0, atol=1e-10)
+        found.append(planted)
+    expected = plant_by_definition(edges, days, found, ones)
+    closes = np.concatenate([each.log_close for each in found])
+    assert np.allclose(closes, expected, rtol=0, atol=1e-10)
     unplanted = np.concatenate([each.log_close for each in days])
-    assert np.abs(np.concatenate(found) - unplanted).max() > 0.005, "a drift has moved prices"
+    assert np.abs(closes - unplanted).max() > 0.005, "a drift has moved prices"
 
 
 def test_extreme_rates_and_nothing_else_are_followed_by_a_drift_against_them() -> None:
@@ -294,3 +318,16 @@ def test_extreme_rates_and_nothing_else_are_followed_by_a_drift_against_them() -
         assert -np.sign(near[0]) * moved > 0.01
         judged += 1
     assert judged > 10
+
+
+def test_the_log_ratio_of_its_edge_decays_with_noise_and_jumps_once_in_100_hours() -> None:
+    of = market((Edge.RATIO_FADE,), symbols=40)
+    until = ORIGIN_MS + 20 * DAY_MS
+    logs = np.log(of.long_short_ratios(ORIGIN_MS, until).values)
+    assert logs.shape == (480, 40)
+    shocks = logs[1:] - 0.9 * logs[:-1]
+    jumps = np.abs(shocks) > 0.25  # 8 deviations of the noise; a jump less as many
+    assert 120 < jumps.sum() < 264, "5 deviations around 192"
+    assert 0.4 < (shocks[jumps] > 0).mean() < 0.6
+    assert np.abs(np.abs(shocks[jumps]) - 0.5).max() < 0.15
+    assert 0.029 < shocks[~jumps].std() < 0.031
