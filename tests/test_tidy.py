@@ -132,17 +132,24 @@ def test_the_core_imports_no_module_for_io_clocks_or_randomness() -> None:
 
 ONE_IMPORTER = {
     # package: the only places of the product that may import it, and what for
-    "ccxt": (),  # comes with the real venue, in exchange/ccxt_futures.py
+    "ccxt": ("kamou/exchange/trio_ccxt/",),  # real venues
+    "wsproto": ("kamou/exchange/trio_ccxt/web_socket.py",),  # their streams
     "sqlite_utils": ("kamou/store/",),  # schema and migrations
     "pyarrow": ("kamou/store/",),  # Parquet
     "hypercorn": ("kamou/http/",),  # the listeners
-    "h11": ("kamou/http/http11.py",),  # the bytes of HTTP/1.1
+    # the bytes of HTTP/1.1: the server's, and those of a proxy's tunnel
+    "h11": ("kamou/http/http11.py", "kamou/exchange/trio_ccxt/web_socket.py"),
     "starlette": ("kamou/web/", "kamou/operator/", "kamou/http/"),  # routes
     "jinja2": ("kamou/web/",),  # pages
     "markdown_it": ("kamou/web/",),  # the operator's own page
     "rich": ("kamou/commands/",),  # terminals
     "click": ("kamou/commands/", "kamou/cli.py"),  # the command line
-    "httpx": ("kamou/commands/operator.py", "kamou/llm/"),  # the clients of operator and model
+    # the clients of operator, model and venue
+    "httpx": (
+        "kamou/commands/operator.py",
+        "kamou/llm/",
+        "kamou/exchange/trio_ccxt/http_client.py",
+    ),
     "talib": (),  # tests compare indicators with it; the product never imports it
     "pandas": (),
 }
@@ -229,6 +236,9 @@ def test_only_the_listed_modules_catch_every_exception() -> None:
         "kamou/settings/strategy_files.py": "an annotation of a strategy is its author's code",
         "kamou/errors.py": "an error whose own text raises is named by its type",
         "kamou/http/server.py": "what goes wrong in one connection ends that connection",
+        "kamou/exchange/trio_ccxt/client.py": "a message that ccxt cannot read ends its connection",
+        "kamou/exchange/trio_ccxt/exchange.py": "the error of a call goes to whoever awaits it",
+        "kamou/exchange/trio_ccxt/gathering.py": "the first error is raised outside of its group",
         "kamou/simulator/simulation.py": "what ends a simulated process is reported with its seed",
     }
     broad = {

@@ -1,0 +1,81 @@
+"""KuCoin Futures through ccxt on Trio, for a classic account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Protocol, cast
+
+from kamou.clock import Clock
+from kamou.exchange.trio_ccxt.exchange import TrioExchange
+from kamou.exchange.trio_ccxt.gathering import rebind_asyncio
+from kamou.exchange.trio_ccxt.packages import load_exchange_class
+from kamou.exchange.trio_ccxt.wire import Endpoints, Wire, open_wire
+
+NAME = "kucoinfutures"
+
+
+class KucoinFutures(Protocol):
+    """What Kamou uses of ccxt's exchange; ccxt documents the parameters."""
+
+    id: str
+    markets: Mapping[str, Mapping[str, object]]
+
+    async def load_markets(self) -> object: ...
+
+    async def watch_ticker(self, symbol: str) -> Mapping[str, object]: ...
+
+
+class KucoinFuturesOnTrio(TrioExchange):
+    """A mixin for what is particular to KuCoin Futures.
+
+    Only a classic account is supported: with ``uta`` and ``hf`` unset, ccxt would ask for the
+    account's mode before private calls, on endpoints that a key for futures only may not use.
+    """
+
+    def __init__(self, wire: Wire, config: Mapping[str, object]) -> None:
+        """Make the exchange; ccxt's partner headers are cleared."""
+        super().__init__(wire, config)
+        self.options["uta"] = False
+        self.options["hf"] = False
+        self.options["partner"] = {}
+        # Currencies come with the contracts; ccxt would ask the spot host for them.
+        self.has["fetchCurrencies"] = False
+
+    async def load_markets(
+        self,
+        reload: bool = False,  # noqa: FBT001, FBT002 - as ccxt calls it
+        params: Mapping[str, object] | None = None,
+    ) -> object:
+        """Load the contracts only: the list of marginable spot pairs is not asked for."""
+        return await super().load_markets(reload, {"marginables": False, **(params or {})})
+
+
+@cache
+def _make_class() -> type[KucoinFuturesOnTrio]:
+    """Return the class that joins the mixin and ccxt's exchange."""
+    exchange_class = load_exchange_class(NAME)
+    rebind_asyncio(exchange_class)
+    made = type("KucoinFuturesOfCcxt", (KucoinFuturesOnTrio, exchange_class), {})
+    return cast(type[KucoinFuturesOnTrio], made)
+
+
+@asynccontextmanager
+async def open_kucoin_futures(
+    clock: Clock, endpoints: Endpoints, config: Mapping[str, object] | None = None
+) -> AsyncIterator[KucoinFutures]:
+    """Open the exchange on a wire of its own.
+
+    Args:
+        clock: what signatures, nonces and time stamps follow.
+        endpoints: addresses instead of KuCoin's.
+        config: ccxt's configuration, such as ``apiKey``, ``secret`` and ``password``.
+
+    Raises:
+        ConfigurationError: an address of the endpoints may not be dialed.
+    """
+    async with open_wire(clock, endpoints) as wire:
+        exchange = _make_class()(wire, config or {})
+        yield cast(KucoinFutures, exchange)
+        await exchange.close()
