@@ -292,9 +292,7 @@ class FastForward:
         with open_session(
             settings=settings,
             files=SessionFiles(
-                database=self.data_dir.database,
-                venue=self.data_dir.exchange,
-                durable=False,
+                database=self.data_dir.database, venue=self.data_dir.exchange, durable=False
             ),
             source=self.source,
             clock=clock.now_ms,

@@ -15,6 +15,7 @@ from kamou.core.day import DAY_MS
 from kamou.core.ranking import recorded_scores
 from kamou.core.record.gate import EarnedGate
 from kamou.data_directory.folder import DataDirectory, write_atomically
+from kamou.messages.market import BarsClosed
 from kamou.runs import demo
 from kamou.settings.config import DemoSettings, Settings
 from kamou.store.database import open_reader
@@ -57,8 +58,8 @@ def test_a_history_scored_in_blocks_has_the_events_of_one_scored_bar_by_bar(
     taken: Counter[bool] = Counter()
     take = Scanner._take_recorded
 
-    def counted(scanner: Scanner, message: object) -> bool:
-        found = take(scanner, message)  # type: ignore[arg-type]
+    def counted(scanner: Scanner, message: BarsClosed) -> bool:
+        found = take(scanner, message)
         taken[found] += 1
         return found
 

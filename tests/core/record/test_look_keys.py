@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
+from kamou.core.book.events import Event
 from kamou.core.book.gate_events import DemotionLimits
 from kamou.core.book.gate_states import CanaryClose, StrategyGate
 from kamou.core.book.position_book import PositionBook
@@ -45,9 +46,9 @@ class Growing:
     seq: int = 0
     late: list[tuple[str, int, Decimal]] = attrs.Factory(list)  # real trades that close later
 
-    def apply(self, event: object) -> None:
+    def apply(self, event: Event) -> None:
         self.seq += 1
-        self.book.apply(self.seq, event)  # type: ignore[arg-type]
+        self.book.apply(self.seq, event)
 
     def pass_hour(self, now_ms: int, mean_r: float) -> None:
         for number in range(self.chance.integers(0, 3)):
