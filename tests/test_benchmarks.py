@@ -23,13 +23,14 @@ FOLDER = ROOT / "benchmarks"
 NOT_MEASURING = {
     "all",
     "edges",
+    "gate_truth",
     "hand_over",
     "make_data",
     "peer_engines",
     "quantiles",
     "real_time",
     "scan_data",
-}  # the runner, the modules that benchmarks import, and a table of the gate's decisions
+}  # the runner, the modules that benchmarks import, and tables of the gate's decisions
 
 
 def loaded(name: str) -> ModuleType:
