@@ -162,7 +162,7 @@ class Cells:
         bars = BATCHES * BATCH_BARS
         return cls(
             np.full((len(COLUMNS), bars, len(STRATEGIES), symbols), np.nan),
-            np.full((bars, TOP), np.nan),
+            np.full((bars, len(STRATEGIES), TOP), np.nan),
         )
 
     def add(self, at: int, ranking: Ranking) -> None:
@@ -170,7 +170,9 @@ class Cells:
             part = scored.parts[0]
             columns = (scored.score, scored.weight, part.stop_distance, part.target_distance)
             self.values[:, at, row] = np.where(scored.abstain == 0, columns, np.nan)
-        self.top[at] = [candidate.score for candidate in ranking.top]
+        for row, name in enumerate(STRATEGIES):
+            best = [each.score for each in ranking.top if each.strategy == name]
+            self.top[at, row, : len(best)] = best
 
     def shares(self) -> dict[str, float]:
         """The share of cells with a score, by strategy; at least ``SCORED_MIN``."""

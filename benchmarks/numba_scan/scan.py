@@ -31,16 +31,20 @@ from sources import DAY_MS, HOUR_MS, find_flow, find_funding, find_interest_z, f
 
 @kernel
 def merge(out, strengths, top):
-    """The strengths of the best candidates of all strategies."""
-    count = 0
+    """The strengths of each strategy's best candidates, ``[strategies, top]``."""
+    most = top.shape[1]
     for row in range(len(out)):
+        count = 0
         for s in range(out.shape[2]):
             score = out[row, SCORE, s]
             if not np.isnan(score) and score != 0:
                 strengths[count] = -abs(score * out[row, WEIGHT, s])
                 count += 1
-    select(strengths, 0, count - 1, len(top) - 1)
-    top[:] = -np.sort(strengths[: len(top)])
+        if count > most:
+            select(strengths, 0, count - 1, most - 1)
+            count = most
+        top[row] = NAN
+        top[row, :count] = -np.sort(strengths[:count])
 
 
 class Kernel:
@@ -67,7 +71,7 @@ class Kernel:
         self.past = np.empty(4_096)
         self.flow_orders = np.zeros((3, width, 300))
         self.ratio_orders = np.zeros((width, 336))
-        self.strengths = np.empty(6 * width)
+        self.strengths = np.empty(width)
         self.seen = dict.fromkeys(self.times, 0)
         self.order = shape["strategies"]
 
@@ -162,7 +166,7 @@ def main() -> None:
     width, warm = market["close"].shape[1], shape["warm_bars"]
     bars = shape["batches"] * shape["batch_bars"]
     out = np.full((bars, 6, 4, width), NAN)
-    top = np.full((bars, shape["top"]), NAN)
+    top = np.full((bars, 6, shape["top"]), NAN)
     for measured in (False, True):  # the first run compiles
         run = Kernel(market, shape)
         for t in range(warm):
