@@ -69,6 +69,9 @@ class FaultName(StrEnum):
     REFINER_TROUBLE = "refiner_trouble"
     EARNED_GATE = "earned_gate"
     GATE_HISTORY = "gate_history"
+    ALL_STRATEGIES = "all_strategies"
+    ALL_VETOES = "all_vetoes"
+    BAD_SOURCES = "bad_sources"
 
 
 @attrs.frozen
@@ -236,11 +239,24 @@ FAULTS: tuple[Fault, ...] = (
         "strategies were demoted, or are canaries or live, and cross the next threshold or miss it",
         share=0.15,
     ),
+    Fault(46, _F.ALL_STRATEGIES, "all strategies signal, from all sources", share=0.15),
+    Fault(47, _F.ALL_VETOES, "all vetoes are asked, with regimes", share=0.15),
+    Fault(
+        48,
+        _F.BAD_SOURCES,
+        "sources of all strategies are stale, missing, NaN or 100 times larger",
+        6,
+        (60, 600),
+        share=0.15,
+    ),
 )
 """All faults."""
 
 REPORTED_AT_ONCE = frozenset({_F.EXTERNAL_CANCEL, _F.STOPS_REJECTED, _F.TIGHT_LIMITS})
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
+
+ALL_SOURCES = frozenset({_F.ALL_STRATEGIES, _F.BAD_SOURCES})
+"""With one of these all strategies are enabled, and the market has their sources."""
 
 BLIND = (_F.DISCONNECT, _F.MAINTENANCE, _F.RATE_LIMIT_AND_BAN, _F.DISK_FULL, _F.BLIND_ACCOUNT)
 """While one of these lasts, no process can place a stop, or none can learn of a change."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
 from typing import TypeVar
 
 import attrs
 import numpy as np
 
 from kamou.clock import Clock
-from kamou.core.market.bars import Bars
+from kamou.core.day import HOUR_MS
+from kamou.core.market.bars import Bars, Series, empty_series
+from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import FillReport, Income, OrderReport, PositionReport, Quote
 from kamou.exchange.engine_reads import EngineReads
@@ -21,6 +24,21 @@ T = TypeVar("T")
 
 NAN = Decimal("nan")
 _COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+SOURCE_STALE_MS = 3 * HOUR_MS  # more than two periods of each source
+
+
+class SourceDamage(StrEnum):
+    """What ``bad_sources`` does to an answer."""
+
+    MISSING = "no observation"
+    STALE = "no observation of the last 3 h"
+    NOT_A_NUMBER = "every value is NaN"
+    OTHER_UNIT = "every value is 100 times larger"
+
+
+_FACTORS = {SourceDamage.NOT_A_NUMBER: np.nan, SourceDamage.OTHER_UNIT: 100.0}
 
 
 class FaultyAnswers(EngineReads):
@@ -58,6 +76,45 @@ class FaultyAnswers(EngineReads):
         for name in _COLUMNS if kind == 1 else ("close",):
             bad[name][row, column] = np.nan
         return attrs.evolve(bars, **bad)
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        return self._damage_series(await super().open_interest(since_ms, until_ms))
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        return self._damage_series(await super().funding_rates(since_ms, until_ms))
+
+    async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        return self._damage_series(await super().long_short_ratios(since_ms, until_ms))
+
+    async def premium_index(self, since_ms: int, until_ms: int) -> Series:
+        return self._damage_series(await super().premium_index(since_ms, until_ms))
+
+    async def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        flow = await super().flow_windows(since_ms, until_ms)
+        damage = self._draw_damage(len(flow.end_ms))
+        if damage is SourceDamage.MISSING:
+            return empty_flow(flow.symbols)
+        if damage is SourceDamage.STALE:
+            kept = flow.end_ms <= self._true.now_ms() - SOURCE_STALE_MS
+            return attrs.evolve(flow, end_ms=flow.end_ms[kept], values=flow.values[kept])
+        return flow if damage is None else attrs.evolve(flow, values=flow.values * _FACTORS[damage])
+
+    def _damage_series(self, series: Series) -> Series:
+        """Return the series as it is, or damaged in one way inside of ``bad_sources``."""
+        damage = self._draw_damage(len(series.available_ms))
+        if damage is SourceDamage.MISSING:
+            return empty_series(series.symbols, series.period_ms)
+        if damage is SourceDamage.STALE:
+            return series.between(0, self._true.now_ms() - SOURCE_STALE_MS)
+        if damage is None:
+            return series
+        return attrs.evolve(series, values=series.values * _FACTORS[damage])
+
+    def _draw_damage(self, rows: int) -> SourceDamage | None:
+        """Return the damage of a source with ``rows`` observations; None: none."""
+        if not rows or not self._chaos.inside(FaultName.BAD_SOURCES, self._true.now_ms()):
+            return None
+        return self._chaos.draw(FaultName.BAD_SOURCES).choice(list(SourceDamage))
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         quotes = self._late_quotes(await super().quotes(symbols))

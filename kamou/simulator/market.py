@@ -14,8 +14,9 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.indicators.order_flow import SPREAD, TRADE_IMBALANCE, WINDOW_FIGURES
 from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
-from kamou.core.market.flow import FlowWindows, empty_flow
+from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows, empty_flow
 from kamou.core.model import Instrument
 
 D = Decimal
@@ -39,6 +40,7 @@ class MarketSettings:
     thin_share: float = 0.0  # share of the seconds with almost no volume, for partial fills
     gap_per_hour: float = 0.6  # mean number of jumps per symbol
     gap_size: float = 0.02  # standard deviation of a jump
+    all_sources: bool = False  # True: it has long/short ratios, premium and order flow
 
 
 def instrument(index: int) -> Instrument:
@@ -100,7 +102,16 @@ class SimulatedMarket:
         self._nothing = np.full(symbols, np.nan)
         self._none = np.zeros(symbols)
         self._last: tuple[int, Segment] = (-1, self._still(0))
-        self._open_interest = np.exp(0.01 * chance.standard_normal((seconds // 3600 + 2, symbols)))
+        hours = seconds // 3600 + 2
+        self._open_interest = np.exp(0.01 * chance.standard_normal((hours, symbols)))
+        self._ratios: Floats | None = None
+        if settings.all_sources:
+            self._ratios = np.exp(0.1 * chance.standard_normal((hours, symbols)))
+            self._premium: Floats = 0.0005 * chance.standard_normal((hours, symbols))
+            windows = (last_ms - first_ms) // FLOW_WINDOW_MS + 1
+            self._flow: Floats = chance.standard_normal((windows, WINDOW_FIGURES, symbols))
+            self._flow[:, TRADE_IMBALANCE] = np.tanh(self._flow[:, TRADE_IMBALANCE])
+            self._flow[:, SPREAD] = 2 * self._half_spread
 
     def delist(self, symbol: str, at_ms: int) -> None:
         """End the symbol's market: from ``at_ms`` on it has no price, bars or volume."""
@@ -183,15 +194,19 @@ class SimulatedMarket:
         return resample(seconds, period_ms)
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        return self._hourly(self._open_interest, since_ms, until_ms)
+
+    def _hourly(self, values: Floats, since_ms: int, until_ms: int) -> Series:
+        """Return the rows of ``values``, one an hour, that are available in the period."""
         first = max(0, (since_ms - self.first_ms) // OPEN_INTEREST_MS)
-        last = min(len(self._open_interest) - 1, (until_ms - self.first_ms) // OPEN_INTEREST_MS)
+        last = min(len(values) - 1, (until_ms - self.first_ms) // OPEN_INTEREST_MS)
         if last <= first:
             return empty_series(self.symbols, OPEN_INTEREST_MS)
         hours = np.arange(first + 1, last + 1, dtype=np.int64)
         return Series(
             symbols=self.symbols,
             available_ms=self.first_ms + OPEN_INTEREST_MS * hours,
-            values=self._open_interest[first + 1 : last + 1],
+            values=values[first + 1 : last + 1],
             period_ms=OPEN_INTEREST_MS,
         )
 
@@ -210,13 +225,27 @@ class SimulatedMarket:
         )
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        return empty_series(self.symbols, DAY_MS)
+        if self._ratios is None:
+            return empty_series(self.symbols, DAY_MS)
+        return self._hourly(self._ratios, since_ms, until_ms)
 
     def premium_index(self, since_ms: int, until_ms: int) -> Series:
-        return empty_series(self.symbols, DAY_MS)
+        if self._ratios is None:
+            return empty_series(self.symbols, DAY_MS)
+        return self._hourly(self._premium, since_ms, until_ms)
 
-    def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
-        return empty_flow(self.symbols)
+    def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
+        if self._ratios is None:
+            return empty_flow(self.symbols)
+        zero = -(-self.first_ms // FLOW_WINDOW_MS)  # number of the first window's end
+        first = max(zero, since_ms // FLOW_WINDOW_MS + 1)
+        last = min(zero + len(self._flow) - 1, until_ms // FLOW_WINDOW_MS)
+        ends = np.arange(first, max(first, last + 1), dtype=np.int64)
+        return FlowWindows(
+            symbols=self.symbols,
+            end_ms=ends * FLOW_WINDOW_MS,
+            values=self._flow[ends - zero],
+        )
 
 
 def _path(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from kamou.core.book import events as e
+from kamou.core.book.candidate_events import CandidatesVetoed
 from kamou.core.book.gate_events import GateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Intent, OrderRole, TradingState
@@ -151,6 +152,14 @@ class Monitor:
                 self.coverage[f"state {event.after}"] += 1
                 self.halts.check_change(event)
                 self._day_loss.check_change(event)
+            case e.CycleRanked():
+                for each in event.by_strategy:
+                    self.coverage[f"signals {each.name}"] += int(each.value)
+                for each in event.abstained:
+                    self.coverage[f"abstained {each.name}"] += int(each.value)
+            case CandidatesVetoed():
+                for vetoed in event.candidates:
+                    self.coverage.update(f"vetoed {denial.code}" for denial in vetoed.denials)
             case GateChanged():
                 self.coverage[f"gate {event.to_state} {event.reason}"] += 1
             case _:

@@ -8,17 +8,22 @@ from typing import Any
 
 import attrs
 
+from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.kinds import RunMode, SizeLimit
 from kamou.core.refiner_codes import RefinerMode, WithoutAnswer
 from kamou.core.risk.limits import VETOES_OF_BACKTESTS, RiskLimits, VetoLimits
+from kamou.core.strategies.funding_fade import FundingFadeParameters
+from kamou.core.strategies.macro import MacroParameters
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
+from kamou.core.strategies.order_flow import OrderFlowParameters
+from kamou.core.strategies.ratio_fade import RatioFadeParameters
 from kamou.runtime.determinism import make_random_stream
 from kamou.settings.config import CycleSettings, Settings
 from kamou.settings.refiner import RefinerSettings
 from kamou.settings.strategies import StrategySettings
 from kamou.simulator.binding_limits import EntryCount
-from kamou.simulator.faults import REFINER_STREAM, FaultName
+from kamou.simulator.faults import ALL_SOURCES, REFINER_STREAM, FaultName
 
 SETTINGS = Settings(
     mode=RunMode.BACKTEST,
@@ -31,9 +36,10 @@ SETTINGS = Settings(
         reentries_per_symbol_day=1_000,
         cooldown_after_stop_s=60,
     ),
-    # Regimes need 20 days of history, and a simulated market has hours.
+    # Regimes need 20 days of history, and a simulated market has hours; see ``ask_all_vetoes``.
     veto=VetoLimits(reward_to_risk_min=0.1, enabled=VETOES_OF_BACKTESTS),
     strategies=StrategySettings(
+        enabled=("mean_reversion", "oi_momentum"),
         parameters={
             "mean_reversion": MeanReversionParameters(
                 window=20,
@@ -78,6 +84,52 @@ def tighten_limits(settings: Settings) -> Settings:
         cluster_risk_max=settings.risk.cluster_risk_max * TIGHT,
     )
     return attrs.evolve(settings, risk=risk)
+
+
+MORE_STRATEGIES = {
+    "funding_fade": FundingFadeParameters(
+        settlements=6,
+        extreme_bars=3,
+        efficiency_max=0.9,
+        adx_max=60.0,
+        atr_period=7,
+        hold_hours=1,
+    ),
+    "ratio_fade": RatioFadeParameters(
+        window_days=1,
+        warmup_hours=6,
+        z_entry=1.0,
+        extreme_bars=3,
+        efficiency_max=0.7,
+        adx_max=60.0,
+        atr_period=7,
+        hold_hours=1,
+    ),
+    "macro": MacroParameters(
+        window_days=2, half_life_days=1.0, horizon_hours=1, z_entry=1.0, atr_period=7, hold_hours=1
+    ),
+    "order_flow": OrderFlowParameters(windows=10, z_min=1.0, atr_period=7, hold_minutes=15),
+}
+"""Parameters with which the other strategies signal several times an hour, after three days."""
+
+
+def enable_all_strategies(settings: Settings) -> Settings:
+    """Return the settings with all strategies."""
+    mine = settings.strategies
+    enabled = (*mine.enabled, *MORE_STRATEGIES)
+    parameters = {**mine.parameters, **MORE_STRATEGIES}
+    return attrs.evolve(
+        settings, strategies=attrs.evolve(mine, enabled=enabled, parameters=parameters)
+    )
+
+
+def ask_all_vetoes(settings: Settings) -> Settings:
+    """Return the settings with the vetoes of a run, and regimes of one past day."""
+    return attrs.evolve(
+        settings,
+        veto=attrs.evolve(settings.veto, enabled=VetoLimits().enabled),
+        regime=RegimeTerms(days_min=1, days_max=2, confirm_bars=1, dwell_bars=1),
+    )
 
 
 MODEL = "simulated"
@@ -139,6 +191,10 @@ def apply_faults(settings: Settings, faults: frozenset[FaultName], seed: int) ->
         settings = tighten_limits(settings)
     if _F.REFINER_TROUBLE in faults:
         settings = require_refiner(settings, make_random_stream(seed, REFINER_STREAM))
+    if ALL_SOURCES & faults:
+        settings = enable_all_strategies(settings)
+    if _F.ALL_VETOES in faults:
+        settings = ask_all_vetoes(settings)
     return narrow_limits(settings, faults)
 
 

@@ -35,6 +35,7 @@ from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
 from kamou.simulator.crash_injection import StepCounter, Stuck
 from kamou.simulator.faults import (
+    ALL_SOURCES,
     BLIND,
     REPORTED_AT_ONCE,
     SIMULATION_STREAM,
@@ -48,8 +49,6 @@ from kamou.simulator.monitor import Monitor
 from kamou.simulator.operator import SimulatedOperator
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.settings import (
-    BINDS,
-    NARROW,
     SETTINGS,
     apply_faults,
     reconfigure_settings,
@@ -67,6 +66,7 @@ from kamou.simulator.simulated_process import (
     image_path,
 )
 from kamou.simulator.site_faults import SiteFaults
+from kamou.simulator.strikes import count_strikes
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import Venue
 from kamou.store import database
@@ -78,6 +78,7 @@ from kamou.venue.store import VenueStore
 T = TypeVar("T")
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # time of the market before the start
+LONG_HISTORY_MS = 74 * HOUR_MS  # before it regimes know no past day, and funding no 3 days
 CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
 MEMORY_FOLDER = "/dev/shm"  # if it exists, the simulated disk is faster
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
@@ -107,12 +108,16 @@ class Simulation:
         self.chaos = Chaos(
             seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, convergence_ms=self.end_ms
         )
+        slow = (ALL_SOURCES | {FaultName.ALL_VETOES}) & scenario.on
         self.market = SimulatedMarket(
             seed=seed,
-            first_ms=self.start_ms - HISTORY_MS,
+            first_ms=self.start_ms - (LONG_HISTORY_MS if slow else HISTORY_MS),
             last_ms=whole_ms + CONVERGENCE_MS + MINUTE_MS,
             symbols=scenario.symbols,
-            settings=MarketSettings(thin_share=0.3 * (FaultName.PARTIAL_FILLS in scenario.on)),
+            settings=MarketSettings(
+                thin_share=0.3 * (FaultName.PARTIAL_FILLS in scenario.on),
+                all_sources=bool(ALL_SOURCES & scenario.on),
+            ),
             freeze_ms=self.end_ms,
         )
         self.engine = Engine(
@@ -207,16 +212,7 @@ class Simulation:
             self.monitor.check_end(reader, self.settings.equity, self.last_ms)
             self.monitor.sizes.check_end(self.gate.final_states)
             self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
-        if FaultName.PARTIAL_FILLS in self.chaos.on:
-            self.chaos.struck[FaultName.PARTIAL_FILLS] += self.monitor.coverage["partial fills"]
-        if FaultName.TIGHT_LIMITS in self.chaos.on:
-            self.chaos.struck[FaultName.TIGHT_LIMITS] += self.monitor.bound_by_risk
-        for name in (each for each in NARROW if each in self.chaos.on):
-            self.chaos.struck[name] += sum(
-                self.monitor.coverage[f"bound {limit}"] for limit in BINDS[name]
-            )
-        if FaultName.DAY_END in self.chaos.on:
-            self.chaos.struck[FaultName.DAY_END] += self.monitor.coverage["DayOpened"] - 1
+        count_strikes(self.chaos, self.monitor)
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Return the ms from ``since_ms`` to ``until_ms`` that count towards no deadline."""
