@@ -157,12 +157,22 @@ def _pairs(reader: sqlite3.Connection, strategy: str, gate: StrategyGate) -> Ite
 def _real_open_since_ms(
     reader: sqlite3.Connection, strategy: str, gate: StrategyGate
 ) -> int | None:
-    """Return the first fill of the canary's oldest open trade; None without one."""
+    """Return the opening of the canary's oldest open trade; None without one.
+
+    It is that of its shadow trade, or the trade's first fill if it has none.
+    """
     if not gate.canary_at_ms:
         return None
     found = reader.execute(
-        "SELECT min(f.at_ms) FROM open_trade AS o JOIN signal AS s ON s.signal_id = o.trade_id"
-        " JOIN fill AS f ON f.trade_id = o.trade_id WHERE s.strategy = ? GROUP BY o.trade_id",
+        "SELECT min(f.at_ms), h.opened_at_ms FROM open_trade AS o"
+        " JOIN signal AS s ON s.signal_id = o.trade_id JOIN fill AS f ON f.trade_id = o.trade_id"
+        " LEFT JOIN shadow_trade AS h ON h.shadow_id = o.trade_id"
+        " WHERE s.strategy = ? GROUP BY o.trade_id",
         (strategy,),
     ).fetchall()
-    return min((at_ms for (at_ms,) in found if at_ms >= gate.canary_at_ms), default=None)
+    opened = (
+        at_ms if shadow_ms is None else shadow_ms
+        for at_ms, shadow_ms in found
+        if at_ms >= gate.canary_at_ms
+    )
+    return min(opened, default=None)

@@ -76,6 +76,11 @@ class ShadowTrades:
         self.by_day[strategy] = {**days, day: days.get(day, 0) + 1}
         self.lowest_r[strategy] = min(self.lowest_r.get(strategy, trade.r), trade.r)
 
+    def opening_of(self, shadow_id: str) -> int | None:
+        """Return the opening of a shadow trade in ms; None if there is none of this id."""
+        trade = self.open.get(shadow_id) or self.closed.get(shadow_id)
+        return None if trade is None else trade.opened_at_ms
+
     def results_of(self, strategy: str) -> tuple[ShadowResult, ...]:
         """Return the results of a strategy's closed trades, in the order of their events."""
         return tuple(each for each in self.closed.values() if each.strategy == strategy)

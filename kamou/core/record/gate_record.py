@@ -65,13 +65,20 @@ def gather_record(book: BookState, strategy: str) -> GateRecord:
 
 
 def _find_real_open_ms(book: BookState, strategy: str) -> int | None:
-    """Return the opening of a canary's oldest open real trade; None without one."""
+    """Return the opening of a canary's oldest open real trade; None without one.
+
+    A real trade belongs to the block of its shadow trade, also if its entry filled after midnight.
+    """
     since_ms = book.gate.find(strategy).canary_at_ms
     if not since_ms:
         return None
     trades = (*book.trades.open.values(), *book.trades.finished.values())
-    times = (each.opened_at_ms for each in trades if each.strategy == strategy)
-    return min((at_ms for at_ms in times if at_ms >= since_ms), default=None)
+    times = []
+    for each in trades:
+        if each.strategy == strategy and each.opened_at_ms >= since_ms:
+            shadow_ms = book.shadows.opening_of(each.trade_id)
+            times.append(each.opened_at_ms if shadow_ms is None else shadow_ms)
+    return min(times, default=None)
 
 
 def _to_result(result: ShadowResult) -> ResultOfTrade:
