@@ -73,12 +73,21 @@ class GatheredFlow:
         before = empty_flow(self._symbols)
         if since_ms < before_ms and self._port.capabilities.flow_windows:
             before = await self._port.flow_windows(since_ms, before_ms)
-        ends = sorted(end_ms for end_ms in self._values if since_ms < end_ms <= until_ms)
-        gathered = [self._values[end_ms][np.newaxis] for end_ms in ends]
+        gathered = self.list_gathered(since_ms, until_ms)
         return FlowWindows(
             symbols=self._symbols,
-            end_ms=np.concatenate([before.end_ms, np.array(ends, dtype=np.int64)]),
-            values=np.concatenate([before.values, *gathered]),
+            end_ms=np.concatenate([before.end_ms, gathered.end_ms]),
+            values=np.concatenate([before.values, gathered.values]),
+        )
+
+    def list_gathered(self, since_ms: int, until_ms: int) -> FlowWindows:
+        """Return the gathered windows that ended in ``(since_ms, until_ms]``."""
+        ends = sorted(end_ms for end_ms in self._values if since_ms < end_ms <= until_ms)
+        none = empty_flow(self._symbols)
+        return FlowWindows(
+            symbols=self._symbols,
+            end_ms=np.array(ends, dtype=np.int64),
+            values=np.concatenate([none.values, *(self._values[e][np.newaxis] for e in ends)]),
         )
 
     def describe(self) -> dict[str, int | None]:

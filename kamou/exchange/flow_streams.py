@@ -83,9 +83,9 @@ class FlowStreams:
                 stream.window, stream.walk = window, self._make_walk(stream.symbols)
             batch = await self._runner(stream.walk.read, since_ms, to_ms)
             stream.reached_ms = to_ms
-            self._deliver(stream, self.change(batch))
+            self._deliver(stream, self.change(stream.symbols, batch))
 
-    def change(self, batch: FlowUpdates) -> Sequence[FlowUpdates] | None:
+    def change(self, _symbols: tuple[str, ...], batch: FlowUpdates) -> Sequence[FlowUpdates] | None:
         """Return the batches to send instead of ``batch``; None: the stream breaks."""
         return (batch,)
 

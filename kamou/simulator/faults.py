@@ -72,6 +72,7 @@ class FaultName(StrEnum):
     ALL_STRATEGIES = "all_strategies"
     ALL_VETOES = "all_vetoes"
     BAD_SOURCES = "bad_sources"
+    FLOW_TROUBLE = "flow_trouble"
 
 
 @attrs.frozen
@@ -247,6 +248,14 @@ FAULTS: tuple[Fault, ...] = (
         "sources of all strategies are stale, missing, NaN or 100 times larger",
         6,
         (60, 600),
+        share=0.15,
+    ),
+    Fault(
+        49,
+        _F.FLOW_TROUBLE,
+        "order flow is gathered from a stream of quotes that breaks, lags, loses, repeats or turns"
+        " batches, or has invalid quotes and trades",
+        rate=0.01,
         share=0.15,
     ),
 )

@@ -27,6 +27,7 @@ from kamou.exchange.reads import VenueQuery
 from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.faulty_answers import FaultyAnswers
 from kamou.simulator.monitor import Monitor
+from kamou.simulator.simulated_flow import FaultyFlowStreams
 from kamou.simulator.simulated_process import CrashSchedule
 from kamou.simulator.venue import OnTheWire, Venue
 from kamou.venue.engine import Engine
@@ -72,6 +73,7 @@ class FaultyExchange(SimulatedExchange):
             venue_clock=around.clock,
             answers=FaultyAnswers(engine, around.chaos, around.clock),
         )
+        self._flow_streams = FaultyFlowStreams(engine.source, around.chaos, around.clock)
         self._venue = around.venue
         self._chaos = around.chaos
         self._monitor = around.monitor

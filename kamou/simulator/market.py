@@ -18,6 +18,7 @@ from kamou.core.indicators.order_flow import SPREAD, TRADE_IMBALANCE, WINDOW_FIG
 from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows, empty_flow
 from kamou.core.model import Instrument
+from kamou.simulator.simulated_flow import SimulatedWalk
 
 D = Decimal
 STEP_MS = 1_000
@@ -233,6 +234,10 @@ class SimulatedMarket:
         if self._ratios is None:
             return empty_series(self.symbols, DAY_MS)
         return self._hourly(self._premium, since_ms, until_ms)
+
+    def walk_flow(self, symbols: tuple[str, ...]) -> SimulatedWalk:
+        """Return a walk of quotes and trades, which follow no price of this market."""
+        return SimulatedWalk(np.array([self.symbols.index(symbol) for symbol in symbols]))
 
     def flow_windows(self, since_ms: int, until_ms: int) -> FlowWindows:
         if self._ratios is None:

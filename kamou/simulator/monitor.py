@@ -26,6 +26,7 @@ from kamou.simulator.invariants.day_loss import DayLoss
 from kamou.simulator.invariants.earned_sizes import EarnedSizes
 from kamou.simulator.invariants.entry_inputs import EntryInputs
 from kamou.simulator.invariants.explained_money import find_unexplained_money
+from kamou.simulator.invariants.gathered_windows import GatheredWindows
 from kamou.simulator.invariants.halts import Halts
 from kamou.simulator.invariants.observed import SAMPLE_MS, Observed
 from kamou.simulator.invariants.outside_changes import OutsideChanges
@@ -40,6 +41,7 @@ from kamou.simulator.invariants.venue_records import (
     reopen_day,
 )
 from kamou.simulator.invariants.verdicts import RefinerVerdicts
+from kamou.simulator.simulated_flow import read_rows
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
 from kamou.venue.checker import ExcusedTime
@@ -84,6 +86,7 @@ class Monitor:
         self._promised_risk = PromisedRisk(seen, report)
         self._verdicts = RefinerVerdicts(observed=seen, report=report, refiner=settings.refiner)
         self.sizes = EarnedSizes(observed=seen, report=report, equity=float(settings.equity))
+        self.windows = GatheredWindows(report=report, coverage=self.coverage, read=read_rows)
         self.inputs = EntryInputs(seen, report)
         self._size = PositionSize(seen, report)
         self._committed = CommittedEvents(report)

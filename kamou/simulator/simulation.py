@@ -82,7 +82,8 @@ LONG_HISTORY_MS = 74 * HOUR_MS  # before it regimes know no past day, and fundin
 CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
 MEMORY_FOLDER = "/dev/shm"  # if it exists, the simulated disk is faster
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
-ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
+ACTORS = frozenset(CORE | {"refiner", "veto", "feed"})
+ACTORS |= {f"{name}-{shard}" for name in ("scanner", "order_flow") for shard in (0, 1)}
 
 
 class Simulation:
@@ -317,7 +318,11 @@ class SimulatedRun:
             connection.close()
 
     async def _live(self, writer: DiskWriter, reader: sqlite3.Connection) -> None:
-        simulation = self.simulation
+        simulation, clock = self.simulation, self.clock
+        chaos, monitor = simulation.chaos, simulation.monitor
+        around = Surroundings(
+            venue=simulation.venue, clock=clock, chaos=chaos, monitor=monitor, crashes=self.crashes
+        )
         tree = app.compose(
             app.SystemInputs(
                 settings=simulation.settings,
@@ -326,13 +331,7 @@ class SimulatedRun:
                     FaultyExchange,
                     simulation.engine,
                     attached_stop=simulation.settings.exchange.attached_stop,
-                    around=Surroundings(
-                        venue=simulation.venue,
-                        clock=self.clock,
-                        chaos=simulation.chaos,
-                        monitor=simulation.monitor,
-                        crashes=self.crashes,
-                    ),
+                    around=around,
                 ),
                 market=simulation.engine.source,
                 writer=writer,
@@ -343,16 +342,14 @@ class SimulatedRun:
                 salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
                 step_ms=simulation.market.step_ms,
-                ask_model=SimulatedModel(chaos=simulation.chaos, clock=self.clock).ask,
+                gather_flow=FaultName.FLOW_TROUBLE in chaos.on,
+                ask_model=SimulatedModel(chaos=chaos, clock=clock).ask,
             )
         )
         operator = SimulatedOperator(
-            chaos=simulation.chaos,
-            monitor=simulation.monitor,
-            clock=self.clock,
-            reconfigure=simulation.reconfigure,
+            chaos=chaos, monitor=monitor, clock=clock, reconfigure=simulation.reconfigure
         )
-        site = SiteFaults(chaos=simulation.chaos, monitor=simulation.monitor, clock=self.clock)
+        site = SiteFaults(chaos=chaos, monitor=monitor, clock=clock)
         ended = trio.Event()
         end_s = trio.current_time() + (simulation.last_ms - self.clock.now_ms()) / 1000
         async with trio.open_nursery() as nursery:
@@ -361,6 +358,7 @@ class SimulatedRun:
             nursery.start_soon(operator.attend, tree, simulation.end_ms)
             nursery.start_soon(simulation.backups.stop_for_restore, self.clock, ended)
             nursery.start_soon(simulation.gate.close_trades, tree, self.clock)
+            nursery.start_soon(monitor.windows.watch, tree, clock)
             nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, simulation.last_ms)
             # A start never ends if a child cannot start.
             async with running(tree, on_exit=self._on_exit, start_by_s=end_s):

@@ -65,6 +65,7 @@ class HardRule(StrEnum):
     UNEARNED = "UNEARNED"  # 15
     TRANSITION = "TRANSITION"
     OVERDUE = "OVERDUE"
+    ORDER_FLOW = "ORDER_FLOW"  # 16
 
 
 @attrs.frozen(kw_only=True)

@@ -57,7 +57,7 @@ class TroubledStreams(FlowStreams):
 
     trouble: Callable[[FlowUpdates], Sequence[FlowUpdates] | None] = staticmethod(lambda b: (b,))
 
-    def change(self, batch: FlowUpdates) -> Sequence[FlowUpdates] | None:
+    def change(self, _symbols: tuple[str, ...], batch: FlowUpdates) -> Sequence[FlowUpdates] | None:
         return self.trouble(batch)
 
 

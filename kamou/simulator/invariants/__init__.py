@@ -19,6 +19,7 @@ events, sent orders, records of the venue's audit log, exits of actors and the e
 13. ``site_record``; ``site_faults`` checks that the site serves again.
 14. ``verdicts``.
 15. ``earned_sizes``, with the figures of ``gate_arithmetic``.
+16. ``gathered_windows``.
 
 ``time_limits`` has no number. ``observed`` has the state that several invariants read, and
 ``outside_changes`` has the changes that the system cannot know yet.
