@@ -44,7 +44,7 @@ def run_history(folder: Path) -> list[str]:
         gate=EarnedGate(),
         progress=lambda _phase, _done, _total: None,
         announce=lambda _exit: None,
-        on_strategy_failed=pytest.fail,
+        on_strategy_failed=lambda failure: pytest.fail(str(failure)),
         stop=threading.Event(),
     )
     assert forward.run()

@@ -12,6 +12,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.market.panel import Panel
@@ -204,8 +205,9 @@ def test_a_premium_index_that_is_stale_or_short_is_an_abstention_and_none_is_a_p
     assert math.isnan(ages[4])
 
 
-def figure(scores: StrategyScores, name: str) -> np.ndarray:
-    return scores.features[scores.feature_names.index(name)]
+def figure(scores: StrategyScores, name: str) -> Floats:
+    found: Floats = scores.features[scores.feature_names.index(name)]
+    return found
 
 
 @pytest.mark.parametrize("period_ms", [15 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS])
