@@ -21,8 +21,10 @@ class Edge(StrEnum):
     """The edges that can be planted, by the name of the strategy that each pays."""
 
     FUNDING_FADE = "funding_fade"
+    MACRO = "macro"
     MEAN_REVERSION = "mean_reversion"
     OI_MOMENTUM = "oi_momentum"
+    ORDER_FLOW = "order_flow"
     RATIO_FADE = "ratio_fade"
 
 
@@ -31,8 +33,8 @@ EDGES_BY_SEED: tuple[tuple[Edge, ...], ...] = (
     (Edge.OI_MOMENTUM,),
     (Edge.FUNDING_FADE,),
     (Edge.RATIO_FADE,),
-    (),
-    (),
+    (Edge.MACRO,),
+    (Edge.ORDER_FLOW,),
 )
 """The truth table: the edges of seeds 1 to 6, repeated for all other seeds."""
 
@@ -114,6 +116,7 @@ class PlantedState:
     fade: Drift  # against a crowd that pays extreme funding
     pull: Drift  # back to the mean price
     push: Drift  # onwards with a strong move
+    tide: Drift  # onwards with a move of Bitcoin, and then rest; the same in all symbols
 
     @classmethod
     def at_start(cls, log_price: Floats) -> PlantedState:
@@ -129,4 +132,5 @@ class PlantedState:
             fade=none,
             pull=none,
             push=none,
+            tide=none,
         )

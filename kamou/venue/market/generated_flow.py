@@ -2,12 +2,13 @@
 
 A window's figures are drawn by its own number, so that no window needs another and a run of 120
 days need not walk its quotes. ``tape`` makes the quotes and market trades of a stretch, which have
-these figures. By default the flow is independent of all prices, so no strategy can gain by it.
+these figures. The flow is independent of all prices, so no strategy can gain by it, unless the
+market has the edge of the order flow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import attrs
@@ -23,10 +24,12 @@ from kamou.core.indicators.order_flow import (
 )
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows, empty_flow
 from kamou.core.model import BPS_PER_UNIT
+from kamou.venue.market.edges import Edge
 from kamou.venue.market.generated_day import Moves, day_rng
 from kamou.venue.market.universe import Universe
 
 FLOW = 20  # random stream, so that the draws of flow change no price
+FORESIGHT = 0.7  # of a market with the edge of the order flow
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +44,11 @@ class FlowSettings:
     # Correlation of the best level's OFI with the return of the hour after the window, as far as it
     # is in the same UTC day. Above 0 the flow has an edge, while all prices stay as they are.
     foresight: float = 0.0
+
+
+def choose_flow_settings(edges: Collection[Edge]) -> FlowSettings:
+    """Return the settings of flow in a market with these planted edges."""
+    return FlowSettings(foresight=FORESIGHT if Edge.ORDER_FLOW in edges else 0.0)
 
 
 class FlowMarket(Protocol):

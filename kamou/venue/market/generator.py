@@ -52,7 +52,7 @@ from kamou.venue.market.generated_day import (
     make_day_bars,
     run_day,
 )
-from kamou.venue.market.generated_flow import FlowSettings, make_flow_windows
+from kamou.venue.market.generated_flow import choose_flow_settings, make_flow_windows
 from kamou.venue.market.market_states import MarketStates, StateKeeper
 from kamou.venue.market.planting import plant, prepare
 from kamou.venue.market.tape_walk import TapeWalk
@@ -102,9 +102,10 @@ class GeneratedMarket:
         self.universe = make_universe(seed, symbols, self.universe_settings)
         self.instruments = self.universe.instruments
         self.symbols = self.universe.symbols
-        self.flow_settings = FlowSettings()  # others may be set before the first read of flow
         self.bars_per_day = DAY_MS // step_ms
         self.paths, self.first_state = prepare(paths or PathSettings(), first_state(self.universe))
+        # Others may be set before the first read of flow.
+        self.flow_settings = choose_flow_settings(self.paths.edges)
         self.states = MarketStates(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
         self._days: OrderedDict[int, DayBars] = OrderedDict()
@@ -244,7 +245,8 @@ class GeneratedMarket:
         """Store and return the state at the next midnight; return the day's moves too."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
         if state.planted is not None:
-            planted, moves = plant(self.paths.edges, self.seed, day, state.planted, moves)
+            betas = self.universe.loadings[0]
+            planted, moves = plant(self.paths.edges, self.seed, day, state.planted, moves, betas)
             after = attrs.evolve(after, planted=planted)
         self.states.put(day + 1, after)
         return after, moves

@@ -1,9 +1,9 @@
 """The market with planted edges, made from the moves of a market without one.
 
 A drift is added to the log price after a condition on the planted market's own past: its newest
-settled funding rate, its newest account ratio, its distance from its own mean, its own momentum. So
-a drift is causal, and it knows nothing of strategies. The unit of its strength is the standard
-deviation of the price over 15 minutes, every 15 minutes.
+settled funding rate, its newest account ratio, its distance from its own mean, its own momentum, or
+that of Bitcoin. So a drift is causal, and it knows nothing of strategies. The unit of its strength
+is the standard deviation of the price over 15 minutes, every 15 minutes.
 
 What has no edge must stay without one in the same market. So premium and account ratio are series
 of their own here, independent of the price: a strategy that reads them gains from prices only if a
@@ -11,6 +11,9 @@ drift follows these series. Stretches of trend have no drift (``without_trends``
 mean would make every follower of momentum lose, and a loser can be traded the other way round. So a
 short push comes with it, and the two cancel for who follows momentum. A drift against the crowd is
 a move that followers of momentum join, so a short turn against momentum comes with that one.
+
+The edge of the order flow is not made here: prices stay, and the flow foresees them
+(``generated_flow.py``). Such a market has no drift at all.
 
 The offset that all drifts have added returns slowly, by half in ``HOME_DAYS``, and has a bound.
 """
@@ -23,7 +26,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats, Mask
-from kamou.venue.market.edges import Drift, Edge, PlantedState, Trail
+from kamou.venue.market.edges import MOMENT_H, Drift, Edge, PlantedState, Trail
 from kamou.venue.market.generated_day import (
     FUNDING_BASE,
     FUNDING_CLAMP,
@@ -68,6 +71,14 @@ LEAN_STRENGTH = 0.6  # against the crowd, as long as it is that large
 # Of the turn that cancels the lean for who follows momentum; fitted to seed 4.
 TURN_HOURS, TURN_STRENGTH = 2.0, 0.3
 
+BTC, ETH = 0, 1  # columns
+TIDE_FROM = 1.3  # deviations of Bitcoin's move of about a day
+TIDE_HOURS, TIDE_REST_HOURS = 36.0, 24.0  # a new tide may begin after both
+TIDE_STRENGTH = 0.9  # of Bitcoin's deviation, times a symbol's beta
+TIDE_RANK = 0.7  # of momentum; symbols beyond it have no part in a tide
+# Of the turn that cancels the tide for who follows momentum; fitted to seed 5.
+EBB_HOURS, EBB_STRENGTH = 2.0, 0.6
+
 
 def without_trends(paths: PathSettings) -> PathSettings:
     """Return the settings of a market whose stretches of trend have no drift."""
@@ -83,7 +94,12 @@ def prepare(paths: PathSettings, state: MarketState) -> tuple[PathSettings, Mark
 
 
 def plant(
-    edges: Collection[Edge], seed: int, day: int, state: PlantedState, moves: Moves
+    edges: Collection[Edge],
+    seed: int,
+    day: int,
+    state: PlantedState,
+    moves: Moves,
+    betas: Floats,
 ) -> tuple[PlantedState, Moves]:
     """Return the planted state at the next midnight, and the day's planted moves.
 
@@ -93,6 +109,7 @@ def plant(
         day: the day, counted from the market's origin.
         state: the planted state at the day's 00:00 UTC.
         moves: the day's moves in the market without edges.
+        betas: of the symbols to Bitcoin, the first of them.
     """
     bars, symbols = moves.log_close.shape
     per_hour = bars // HOURS
@@ -107,7 +124,7 @@ def plant(
     for hour in range(HOURS):
         part = slice(hour * per_hour, (hour + 1) * per_hour)
         deviation = np.sqrt(per_hour * moves.variance[hour])
-        state, log_close[part] = _move_hour(edges, state, moves.log_close[part], deviation)
+        state, log_close[part] = _move_hour(edges, state, moves.log_close[part], deviation, betas)
         premium = premiums[hour] = (
             PREMIUM_KEEPS * state.premium + PREMIUM_SHOCK * premium_noise[hour]
         )
@@ -142,7 +159,11 @@ def _draw_crowds(seed: int, day: int, symbols: int) -> Floats:
 
 
 def _move_hour(
-    edges: Collection[Edge], state: PlantedState, unplanted: Floats, deviation: Floats
+    edges: Collection[Edge],
+    state: PlantedState,
+    unplanted: Floats,
+    deviation: Floats,
+    betas: Floats,
 ) -> tuple[PlantedState, Floats]:
     """Return the state after an hour, and the hour's planted log closes.
 
@@ -158,7 +179,10 @@ def _move_hour(
     closes = np.empty_like(unplanted)
     for first in range(0, per_hour, bars):
         part = slice(first, first + bars)
-        steps = np.arange(1, bars + 1)[:, np.newaxis] * (_add_drifts(edges, state) * unit)
+        drift = _add_drifts(edges, state)
+        if Edge.MACRO in edges:
+            drift += _find_tide(state, deviation, betas)
+        steps = np.arange(1, bars + 1)[:, np.newaxis] * (drift * unit)
         added = np.clip(offset + steps, -OFFSET_MAX, OFFSET_MAX)
         closes[part] = unplanted[part] + added
         offset = added[-1].copy()
@@ -174,7 +198,7 @@ def _count_bars_of_look(per_hour: int) -> int:
 
 
 def _add_drifts(edges: Collection[Edge], state: PlantedState) -> Floats:
-    """Return the sum of the drifts in each symbol, in units of strength."""
+    """Return the sum of the drifts but the tide in each symbol, in units of strength."""
     total = np.zeros(len(state.offset))
     if Edge.FUNDING_FADE in edges:
         total += FADE_STRENGTH * state.fade.side
@@ -199,7 +223,22 @@ def _choose_push(edges: Collection[Edge]) -> tuple[float, float]:
         return COUNTER_HOURS, COUNTER_STRENGTH
     if Edge.RATIO_FADE in edges:
         return TURN_HOURS, -TURN_STRENGTH
+    if Edge.MACRO in edges:
+        return EBB_HOURS, -EBB_STRENGTH
     return 0.0, 0.0
+
+
+def _find_tide(state: PlantedState, deviation: Floats, betas: Floats) -> Floats:
+    """Return the drift of the tide in each symbol, in units of strength.
+
+    Symbols whose momentum leads have none, except Bitcoin and Ether. Otherwise a tide would pay all
+    who follow momentum.
+    """
+    flows = state.tide.hours_left > TIDE_REST_HOURS + MOMENT_H
+    leads = np.abs(_rank(_measure_momentum(state.trail) / deviation)) > TIDE_RANK
+    leads[: ETH + 1] = False
+    tide: Floats = TIDE_STRENGTH * state.tide.side * betas * deviation[BTC] / deviation
+    return np.where(flows & ~leads, tide, 0.0)
 
 
 def _follow(trail: Trail, price: Floats, hours: float) -> Trail:
@@ -222,9 +261,12 @@ def _follow(trail: Trail, price: Floats, hours: float) -> Trail:
 def _start_drifts(
     edges: Collection[Edge], state: PlantedState, deviation: Floats, hours: float
 ) -> PlantedState:
-    """Return the state with the pulls and pushes that start or end at a look."""
+    """Return the state with the drifts that start or end at a look."""
     if Edge.MEAN_REVERSION in edges:
         state = attrs.evolve(state, pull=_pull(state.pull.after(hours), state.trail))
+    if Edge.MACRO in edges:
+        tide = _turn_tide(state.tide.after(hours), state.trail, deviation[BTC], hours)
+        state = attrs.evolve(state, tide=tide)
     length, _ = _choose_push(edges)
     if length:
         starts, side = _find_pushes(state.trail, deviation)
@@ -241,16 +283,35 @@ def _pull(pull: Drift, trail: Trail) -> Drift:
     return pull.start(far & (pull.side == 0), -np.sign(away), PULL_HOURS)
 
 
+def _turn_tide(tide: Drift, trail: Trail, deviation: float, hours: float) -> Drift:
+    """Return the tide: a large move of Bitcoin starts one, unless one flows or rests.
+
+    ``deviation`` is the standard deviation of Bitcoin's hourly log return, and ``hours`` the time
+    from one look to the next.
+    """
+    # The deviation of an exponential mean of independent returns, which are per look.
+    expected = deviation * np.sqrt(hours) * np.sqrt(hours / (2.0 * DAY_HOURS))
+    z = trail.day[BTC] / expected
+    starts = (tide.side == 0) & (abs(z) > TIDE_FROM)
+    return tide.start(starts, np.full(len(starts), np.sign(z)), TIDE_HOURS + TIDE_REST_HOURS)
+
+
 def _find_pushes(trail: Trail, deviation: Floats) -> tuple[Mask, Floats]:
     """Return where a push starts, and the side of each symbol's momentum.
 
     It starts where momentum is extreme and the newest move is straight.
     """
-    momentum = trail.day * np.sqrt(DAY_HOURS) + trail.week * np.sqrt(WEEK_HOURS)
+    momentum = _measure_momentum(trail)
     rank = _rank(momentum / deviation)
     straight = np.abs(trail.speed) > PUSH_EFFICIENCY * trail.path
     extreme = (np.abs(rank) > PUSH_RANK) & (np.sign(rank) == np.sign(momentum))
     return extreme & straight, np.sign(rank)
+
+
+def _measure_momentum(trail: Trail) -> Floats:
+    """Return the mean return of a day plus that of a week, by roots of their hours."""
+    momentum: Floats = trail.day * np.sqrt(DAY_HOURS) + trail.week * np.sqrt(WEEK_HOURS)
+    return momentum
 
 
 def _rank(values: Floats) -> Floats:

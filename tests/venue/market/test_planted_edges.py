@@ -23,6 +23,7 @@ ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 SEEDS = range(1, 7)
 SYMBOLS = 7
 EACH = [(edge,) for edge in Edge]
+BETAS = np.linspace(1.0, 1.6, SYMBOLS)
 
 
 def market(edges: tuple[Edge, ...], **options: Any) -> GeneratedMarket:
@@ -78,7 +79,7 @@ def test_a_planted_state_is_stored_without_loss(edges: tuple[Edge, ...]) -> None
     assert state.planted is not None
     held = [*attrs.astuple(state.planted)]
     arrays = [x for each in held for x in (each if isinstance(each, tuple) else (each,))]
-    assert len(arrays) == 17
+    assert len(arrays) == 19
     assert all(each.base is None for each in arrays), "a view would keep its whole day"
 
 
@@ -90,8 +91,8 @@ def test_planted_prices_do_not_depend_on_later_moves(
     moves, start = make_moves(seed)
     later = moves.log_close.copy()
     later[bar:] += 0.1
-    _, one = plant(edges, seed, 0, start, moves)
-    _, other = plant(edges, seed, 0, start, attrs.evolve(moves, log_close=later))
+    _, one = plant(edges, seed, 0, start, moves, BETAS)
+    _, other = plant(edges, seed, 0, start, attrs.evolve(moves, log_close=later), BETAS)
     assert np.array_equal(one.log_close[:bar], other.log_close[:bar])
     assert not np.array_equal(one.log_close[bar:], other.log_close[bar:])
 
@@ -158,6 +159,7 @@ class OneSymbol:
         self.offset = self.variance = self.speed = self.path = self.day = self.week = 0.0
         self.pull = self.push = self.fade = self.lean = 0
         self.pull_left = self.push_left = self.fade_left = 0.0
+        self.tide, self.tide_left = 0, 0.0  # of Bitcoin only
 
     def look(self, unplanted: float, drift: float) -> None:
         """Move on by 15 minutes."""
@@ -189,8 +191,7 @@ class OneSymbol:
         self.push_left -= 0.25
         if self.push_left <= 0:
             self.push = 0
-        momentum = self.day * math.sqrt(24) + self.week * math.sqrt(168)
-        if abs(rank) > 0.8 and rank * momentum > 0 and abs(self.speed) > 0.5 * self.path:
+        if abs(rank) > 0.8 and rank * self.momentum() > 0 and abs(self.speed) > 0.5 * self.path:
             self.push, self.push_left = (1 if rank > 0 else -1), hours
 
     def update_fade(self, rate: float | None) -> None:
@@ -204,12 +205,25 @@ class OneSymbol:
         crowd = math.log(ratio)
         self.lean = 0 if abs(crowd) <= 0.15 else -1 if crowd > 0 else 1
 
+    def update_tide(self, unit: float) -> None:
+        """Look at Bitcoin; ``unit`` is the deviation of its price over 15 minutes."""
+        self.tide_left -= 0.25
+        if self.tide_left <= 0:
+            self.tide = 0
+        z = self.day / (unit * math.sqrt(0.25 / 48))
+        if not self.tide and abs(z) > 1.3:
+            self.tide, self.tide_left = (1 if z > 0 else -1), 60.0
+
+    def momentum(self) -> float:
+        return self.day * math.sqrt(24) + self.week * math.sqrt(168)
+
 
 # Edge, strength and hours of the drift with momentum; the first edge of a market decides.
 PUSHES: list[tuple[Edge, float, float]] = [
     (Edge.OI_MOMENTUM, 0.3, 8.0),
     (Edge.MEAN_REVERSION, 0.8, 2.0),
     (Edge.RATIO_FADE, -0.3, 2.0),
+    (Edge.MACRO, -0.6, 2.0),
 ]
 
 
@@ -237,16 +251,23 @@ def plant_by_definition(
             hour, quarter = divmod(bar, 4)
             # The variance of Moves is that of one bar, here of 15 minutes.
             unit = [math.sqrt(v) for v in moves.variance[hour]]
+            scaled = [one.momentum() / u for one, u in zip(ones, unit, strict=True)]
+            tides = [
+                0.9 * ones[0].tide * BETAS[at] * unit[0]
+                if Edge.MACRO in edges
+                and ones[0].tide_left > 24
+                and (at < 2 or abs(rank_of(at, scaled)) <= 0.7)
+                else 0.0
+                for at in range(len(ones))
+            ]
             for at, one in enumerate(ones):
                 if quarter == 0:
                     one.offset *= 0.5 ** (1 / 192)
                 sides = (one.fade, one.pull, one.push, one.lean)
                 drift = sum(s * side for s, side in zip(strengths, sides, strict=True))
-                one.look(float(moves.log_close[bar, at]), drift * unit[at])
-            scaled = [
-                (o.day * math.sqrt(24) + o.week * math.sqrt(168)) / u
-                for o, u in zip(ones, unit, strict=True)
-            ]
+                one.look(float(moves.log_close[bar, at]), drift * unit[at] + tides[at])
+            scaled = [one.momentum() / u for one, u in zip(ones, unit, strict=True)]
+            ones[0].update_tide(unit[0])
             for at, one in enumerate(ones):
                 one.update_pull()
                 if push_hours:
@@ -286,14 +307,15 @@ def test_planted_prices_are_those_of_the_definition_in_scalar_arithmetic(
         opens = moves.log_close[-1]
         days.append(moves)
         opened = moves.log_open + state.offset
-        state, planted = plant(edges, seed, day, state, moves)
+        state, planted = plant(edges, seed, day, state, moves, BETAS)
         assert np.array_equal(planted.log_open, opened)
         found.append(planted)
     expected = plant_by_definition(edges, days, found, ones)
     closes = np.concatenate([each.log_close for each in found])
     assert np.allclose(closes, expected, rtol=0, atol=1e-10)
     unplanted = np.concatenate([each.log_close for each in days])
-    assert np.abs(closes - unplanted).max() > 0.005, "a drift has moved prices"
+    moved = np.abs(closes - unplanted).max()
+    assert moved == 0.0 if edges == (Edge.ORDER_FLOW,) else moved > 0.005
 
 
 def test_extreme_rates_and_nothing_else_are_followed_by_a_drift_against_them() -> None:
@@ -331,3 +353,48 @@ def test_the_log_ratio_of_its_edge_decays_with_noise_and_jumps_once_in_100_hours
     assert 0.4 < (shocks[jumps] > 0).mean() < 0.6
     assert np.abs(np.abs(shocks[jumps]) - 0.5).max() < 0.15
     assert 0.029 < shocks[~jumps].std() < 0.031
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_quiet_market_follows_a_jump_of_bitcoin_for_36_hours_and_then_rests(side: int) -> None:
+    # Moves are a tenth of the deviation that they should have, except one jump of Bitcoin.
+    unit, jump, bars = 0.004, 20, 4 * 96
+    rng = np.random.default_rng(1)
+    walk = np.cumsum(unit / 10 * rng.standard_normal((bars, SYMBOLS)), axis=0)
+    walk[jump:, 0] += side * 0.06
+    state, closes = PlantedState.at_start(np.zeros(SYMBOLS)), []
+    for day in range(4):
+        part = slice(96 * day, 96 * (day + 1))
+        moves = attrs.evolve(
+            make_moves(0)[0],
+            log_open=walk[part.start - 1] if day else np.zeros(SYMBOLS),
+            log_close=walk[part],
+            variance=np.full((24, SYMBOLS), unit**2),
+        )
+        state, planted = plant((Edge.MACRO,), 5, day, state, moves, BETAS)
+        closes.append(planted.log_close)
+    offset = side * (np.concatenate(closes) - walk)
+    # The ebb can take back two thirds of a drift, where momentum leads.
+    assert np.abs(offset[: jump + 1]).max() < 8 * 0.7 * unit
+    assert offset[jump + 144, 0] > 144 * 0.3 * unit * 0.8
+    assert offset[jump + 144].mean() > 0.5 * offset[jump + 144, 0]
+    assert offset[jump + 144 + 90].mean() < offset[jump + 144].mean()
+
+
+def test_a_market_with_the_edge_of_the_order_flow_has_no_drift_and_a_flow_that_foresees() -> None:
+    planted = market((Edge.ORDER_FLOW,), symbols=40)
+    plain = market((), symbols=40, paths=without_trends(PathSettings()))
+    assert np.array_equal(planted.day(2).close, plain.day(2).close)
+    until = ORIGIN_MS + 12 * DAY_MS
+    closes = np.log(planted.bars(900_000, ORIGIN_MS, until).close)
+    hour = closes[4:] - closes[:-4]
+    found = {}
+    for name, of in (("planted", planted), ("plain", plain)):
+        # A window every 5 minutes; every third ends with a bar.
+        ofi = of.flow_windows(ORIGIN_MS, until).ofi[2::3, 0][:-4]
+        scaled = hour / hour.std(axis=0)
+        inside = np.arange(len(ofi)) % 96 < 92  # an hour that ends on the same day
+        found[name] = np.corrcoef(ofi[inside].ravel(), scaled[inside].ravel())[0, 1]
+    # Volatility changes, so that the correlation is a little less than in deviations of the hour.
+    assert 0.5 < found["planted"] < 0.72
+    assert abs(found["plain"]) < 0.05
