@@ -54,6 +54,7 @@ def report_lines(result: BacktestReport, width: int) -> list[str]:
         _distribution(result),
         _open_positions(result),
         *(_table(result, by) for by in texts.GROUP_TITLES),
+        _signals(result),
         _refusals(result),
         _halts(result),
         _foot(result),
@@ -250,6 +251,21 @@ def _group_cells(by: str, row: GroupReport) -> tuple[str, ...]:
         money_text(row["fees"]),
         money_text(row["funding"], signed=True),
     )
+
+
+def _signals(result: BacktestReport) -> Iterator[str]:
+    """Yield each strategy's number of signals, and its abstentions with what it wants."""
+    if not result["by_strategy"]:
+        return
+    yield "signals and abstentions by strategy, of each symbol at each bar"
+    for name, each in result["by_strategy"].items():
+        abstained = count_words(sum(each["abstained"].values()), "abstention")
+        yield f"  {strategy_name(name)}: {count_words(each['candidates'], 'signal')}, {abstained}"
+        rows = [
+            (f"{count:,}", code, f"wants {each['wanted'][code]}" if code in each["wanted"] else "")
+            for code, count in each["abstained"].items()
+        ]
+        yield from (f"    {line}" for line in align_columns(rows, right=(0,)))
 
 
 def _refusals(result: BacktestReport) -> Iterator[str]:

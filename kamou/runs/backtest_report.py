@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -25,11 +25,13 @@ from kamou.core.record.backtest_document import (
 )
 from kamou.core.record.backtest_figures import BacktestRecord, backtest_figures, pair_of_drawdowns
 from kamou.core.record.underwater import depths_below_peak
+from kamou.core.strategies import make_strategies
 from kamou.runs import backtest_lists as lists
 from kamou.runs.dataset_notes import describe_dataset_notes, find_dataset_notes
 from kamou.runs.facts import facts_digest
 from kamou.runs.tested_market import describe_data, measure_market
 from kamou.settings.config import Settings, canonical_json, digest
+from kamou.settings.strategies import StrategySettings
 from kamou.store import public_queries, queries
 from kamou.store.day_rows import add_up_open_row
 from kamou.store.record_rows import EquityPoint
@@ -41,6 +43,7 @@ from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord
 
 PERIODS_MAX = 1_000  # halts in a report, and periods of reduced size
+NO_CONDITIONS: Mapping[str, Mapping[str, str]] = {}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -153,7 +156,7 @@ def _count_run(finished: FinishedBacktest, record: _Record, depth: float) -> Run
             {"rule": v.rule, "at_ms": v.at_ms, "symbol": v.symbol, "detail": v.detail}
             for v in checked.violations
         ],
-        "by_strategy": _by_strategy(reader, finished.settings.strategies.enabled),
+        "by_strategy": _by_strategy(reader, find_conditions(finished.settings.strategies)),
         "digest": queries.journal_digest(reader),
         "facts_digest": facts_digest(finished.audit_log, reader, checked.violations),
     }
@@ -223,12 +226,26 @@ def _sum(reader: sqlite3.Connection, query: str, until_ms: int) -> Decimal:
     return sum((Decimal(row[0]) for row in reader.execute(query, (until_ms,))), ZERO)
 
 
+def find_conditions(chosen: StrategySettings) -> dict[str, dict[str, str]]:
+    """Return what each enabled strategy wants, by its name and by code.
+
+    The codes are those of abstentions.
+    """
+    others = {name: file.factory for name, file in chosen.files.items()}
+    made = make_strategies(chosen.enabled, chosen.parameters, others)
+    return {
+        name: {code.name: each.wanted for code, each in strategy.requirements.items()}
+        for name, strategy in made.items()
+    }
+
+
 def _by_strategy(
-    reader: sqlite3.Connection, enabled: Sequence[str] = ()
+    reader: sqlite3.Connection, enabled: Mapping[str, Mapping[str, str]] = NO_CONDITIONS
 ) -> dict[str, StrategyReport]:
     """Return the counts and results of each strategy, by its name.
 
-    They are the enabled ones, and those that have a trade, such as adopted positions.
+    They are the enabled ones, and those that have a trade, such as adopted positions. ``enabled``
+    has the conditions of ``find_conditions``.
     """
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
     closed = {name: list(trades) for name, trades in groupby(rows, itemgetter(0))}
@@ -237,10 +254,12 @@ def _by_strategy(
     for strategy in sorted({*enabled, *closed}):
         results = [(Decimal(net), r) for _, net, r in closed.get(strategy, ())]
         multiples = [r for _, r in results if r is not None]
-        counted = counts.get(strategy)
+        counted, wanted = counts.get(strategy), enabled.get(strategy, {})
+        abstained = dict(counted.abstained) if counted else {}
         found[strategy] = {
             "candidates": counted.candidates if counted else 0,
-            "abstained": dict(counted.abstained) if counted else {},
+            "abstained": abstained,
+            "wanted": {code: wanted[code] for code in abstained if code in wanted},
             "trades": len(results),
             "wins": sum(net > 0 for net, _ in results),
             "pnl_net": str(sum((net for net, _ in results), ZERO)),

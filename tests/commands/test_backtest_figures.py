@@ -74,6 +74,32 @@ def test_a_backtest_without_trades_shows_a_dash_and_the_reason_for_each_figure_o
     assert line.split()[-4:] == ["-", "under", "two", "days"]
 
 
+def test_each_strategy_has_its_signals_and_abstentions_with_what_it_wants(
+    without_trades: BacktestReport,
+) -> None:
+    quiet: BacktestReport = {
+        **without_trades,
+        "by_strategy": {
+            "ratio_fade": {
+                "candidates": 0,
+                "abstained": {"SOURCE_MISSING": 1_234, "DATA_STALE": 1},
+                "wanted": {"SOURCE_MISSING": "ratios of long to short accounts"},
+                "trades": 0,
+                "wins": 0,
+                "pnl_net": "0",
+                "mean_r": None,
+                "without_r": 0,
+            }
+        },
+    }
+    lines = report_lines(quiet, 80)
+    first = lines.index("  ratio fade: 0 signals, 1,235 abstentions")
+    assert [line.split() for line in lines[first + 1 : first + 3]] == [
+        ["1,234", "SOURCE_MISSING", "wants", "ratios", "of", "long", "to", "short", "accounts"],
+        ["1", "DATA_STALE"],
+    ]
+
+
 def test_violations_errors_of_strategies_and_notes_on_the_data_come_before_the_figures(
     report: BacktestReport,
 ) -> None:

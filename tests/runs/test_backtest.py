@@ -200,6 +200,7 @@ def test_a_report_lists_each_enabled_strategy_with_its_signals_also_without_a_tr
     quiet = found["by_strategy"]["mean_reversion"]
     assert (quiet["candidates"], quiet["trades"], quiet["mean_r"]) == (0, 0, None)
     assert list(quiet["abstained"]) == ["WARMING_UP"]
+    assert quiet["wanted"] == {}, "the meaning of WARMING_UP is the same for all strategies"
     abstained = [sum(each["abstained"].values()) for each in found["by_strategy"].values()]
     assert sum(abstained) == found["abstained"]
 

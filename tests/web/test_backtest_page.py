@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kamou.core.record.backtest_document import BacktestReport, MonthReport, Waterfall
 from kamou.core.record.trade_figures import bin_r
+from kamou.core.words import strategy_name
 from kamou.web import backtest_charts as charts
 from kamou.web import format as fmt
 from kamou.web.backtest_page import render_backtest
@@ -91,6 +92,11 @@ def test_the_page_shows_every_figure_table_and_trade_without_its_script(
     assert page.count('<tr><th scope="row">') >= len(report["trade_list"])
     for trade in report["trade_list"]:
         assert fmt.moment(trade["opened_at_ms"]) in shown
+    for name, each in report["by_strategy"].items():
+        assert f"{strategy_name(name)} signals {each['candidates']:,}" in shown
+        for code, count in each["abstained"].items():
+            wanted = f" wants {each['wanted'][code]}" if code in each["wanted"] else ""
+            assert f"{strategy_name(name)} {code}{wanted} {count:,}" in shown
     for refusal in report["refusals"]:
         assert f"{refusal['code']} {refusal['meaning']} {refusal['count']:,}" in shown
     for amount in (report["waterfall"]["gross"], report["waterfall"]["net"]):

@@ -13,11 +13,13 @@ class StrategyReport(TypedDict):
     """Signals, abstentions and closed trades of one strategy.
 
     ``without_r`` counts the trades of which a part had no plan. These have no R. ``mean_r`` is the
-    mean of the others; None if there are none.
+    mean of the others; None if there are none. ``wanted`` has the strategy's own conditions by the
+    code of an abstention, if one is not met; other codes mean the same for all strategies.
     """
 
     candidates: int  # signals, also those beyond the best of a cycle
     abstained: dict[str, int]  # number of abstentions by code, the most frequent first
+    wanted: dict[str, str]  # conditions of the codes in ``abstained``
     trades: int
     wins: int
     pnl_net: str  # money, decimal text
