@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Protocol, cast
 
 from kamou.clock import Clock
 from kamou.exchange.trio_ccxt.exchange import TrioExchange
 from kamou.exchange.trio_ccxt.gathering import rebind_asyncio
+from kamou.exchange.trio_ccxt.kucoin_limits import make_pools, measure_demand
 from kamou.exchange.trio_ccxt.packages import load_exchange_class
+from kamou.exchange.trio_ccxt.rate_limits import QuotaPool
 from kamou.exchange.trio_ccxt.wire import Endpoints, Wire, open_wire
 
 NAME = "kucoinfutures"
+# The pool of the request that the present task sends, for the headers of its response.
+_POOL: ContextVar[QuotaPool | None] = ContextVar("_POOL", default=None)
 
 
 class KucoinFutures(Protocol):
@@ -37,6 +42,7 @@ class KucoinFuturesOnTrio(TrioExchange):
     def __init__(self, wire: Wire, config: Mapping[str, object]) -> None:
         """Make the exchange; ccxt's partner headers are cleared."""
         super().__init__(wire, config)
+        self._pools = make_pools(wire.clock)
         self.options["uta"] = False
         self.options["hf"] = False
         self.options["partner"] = {}
@@ -50,6 +56,45 @@ class KucoinFuturesOnTrio(TrioExchange):
     ) -> object:
         """Load the contracts only: the list of marginable spot pairs is not asked for."""
         return await super().load_markets(reload, {"marginables": False, **(params or {})})
+
+    async def request(
+        self,
+        path: str,
+        api: Sequence[str] = ("public",),
+        method: str = "GET",
+        params: Mapping[str, object] | None = None,
+        config: Mapping[str, float] | None = None,
+    ) -> object:
+        """Wait for the quota of the request's pool, then sign and send the request.
+
+        Raises:
+            RateLimitedError: too many requests wait already; nothing was sent.
+        """
+        values = params or {}
+        cost = (config or {}).get("cost", 1)
+        # Some requests of ccxt have a list of orders as parameters.
+        named = values if isinstance(values, Mapping) else {}
+        demand = measure_demand(api[0], method, path, named, cost)
+        pool = self._pools[demand.pool]
+        await pool.acquire(demand.weight, urgent=demand.urgent)
+        token = _POOL.set(pool)
+        try:
+            return await super().request(path, api, method, values, config or {})
+        finally:
+            _POOL.reset(token)
+
+    def handle_errors(self, *response: object) -> object:
+        """Show the request's pool the headers, then raise ccxt's errors.
+
+        The arguments are ccxt's: status, reason, URL, method, headers, and five more.
+        """
+        pool = _POOL.get()
+        if pool is not None:
+            status, headers = response[0], response[4]
+            assert isinstance(status, int)
+            assert isinstance(headers, dict)
+            pool.note_response(status, headers)
+        return super().handle_errors(*response)
 
 
 @cache

@@ -145,6 +145,7 @@ HASHES = {
     "kucoin.negotiate": "ff4ad668f815f0e0",
     "kucoin.negotiate_helper": "1c06852fb9298e2a",
     "kucoin.ping": "997440b706ebbf5d",
+    "kucoin.request": "7e92007dbaa687a2",
     "kucoin.sign": "9fc4fa1d71341c70",
     "kucoin.subscribe": "3a09086ae56a709f",
     "kucoin.subscribe_multiple": "e0b1d86a4a2a0d3f",
