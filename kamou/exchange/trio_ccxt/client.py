@@ -74,7 +74,7 @@ class TrioClient(Client):
 
     def resolve(self, result: object, message_hash: str) -> object:
         """Show the tap an update, and give it to the task that waits for its message hash."""
-        self.exchange.wire.take_update(message_hash, result)
+        self.exchange.wire.tap.take_update(message_hash, result)
         self._woke = self._woke or message_hash in self.futures
         return super().resolve(result, message_hash)
 

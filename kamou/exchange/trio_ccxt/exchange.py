@@ -42,7 +42,9 @@ class TrioExchange(BaseExchange):
         """Make the exchange with ccxt's configuration; its own throttler stays off."""
         self.wire = wire
         self.clients: dict[str, TrioClient] = {}
+        self.connection_ended = trio.Event()  # set, and replaced, when any connection ends
         self._loading = trio.Lock()
+        self._books_loading: set[str] = set()
         super().__init__({**config, "enableRateLimit": False})
         if wire.endpoints.rest_url:
             base = wire.endpoints.rest_url.rstrip("/")
@@ -254,13 +256,30 @@ class TrioExchange(BaseExchange):
         """Join a snapshot of a book and the increments that came meanwhile.
 
         A snapshot older than the first increment is asked for again after a pause. After
-        ``SNAPSHOTS_MAX`` the client ends with an error, so that its watchers subscribe again.
+        ``SNAPSHOTS_MAX`` the client ends with an error, so that its watchers subscribe again. A
+        call for a book that is already being loaded does nothing.
         """
+        if symbol in self._books_loading:
+            return
+        self._books_loading.add(symbol)
+        try:
+            await self._join_snapshot(client, message_hash, symbol, limit, dict(params or {}))
+        finally:
+            self._books_loading.discard(symbol)
+
+    async def _join_snapshot(
+        self,
+        client: TrioClient,
+        message_hash: str,
+        symbol: str,
+        limit: int | None,
+        params: dict[str, object],
+    ) -> None:
         failure: object = "the snapshots are older than the increments"
         for attempt in range(SNAPSHOTS_MAX):
             await trio.sleep(SNAPSHOT_PAUSE_S * attempt)
             try:
-                snapshot = await self.fetch_order_book(symbol, limit, dict(params or {}))
+                snapshot = await self.fetch_order_book(symbol, limit, params)
             except BaseError as error:
                 failure = error
                 continue
@@ -277,6 +296,27 @@ class TrioExchange(BaseExchange):
         self.orderbooks[symbol] = self.order_book()
         if not client.error:
             client.on_error(NetworkError(f"no snapshot of the book of {symbol}: {failure}"))
+
+    def on_error(self, client: TrioClient, error: BaseException) -> None:
+        """Forget a client that failed, and the address with its token."""
+        super().on_error(client, error)
+        self._note_end(client)
+
+    def on_close(self, client: TrioClient, code: int) -> None:
+        """Forget a client that the venue closed, and the address with its token."""
+        super().on_close(client, code)
+        self._note_end(client)
+
+    def _note_end(self, client: TrioClient) -> None:
+        """Forget the address with its token, mark the gap, and tell subscribers."""
+        addresses = self.options.get("urls") or {}
+        for name, promise in list(addresses.items()):
+            used = isinstance(promise, Promise) and promise.done() and not promise.error()
+            if used and promise.result() == client.url:
+                del addresses[name]
+        self.wire.tap.mark_gap()
+        self.connection_ended.set()
+        self.connection_ended = trio.Event()
 
     async def close_ws_clients(self) -> None:
         """Close the connection of every client and forget the clients."""

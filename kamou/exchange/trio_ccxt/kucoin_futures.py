@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Protocol, cast
 
+from ccxt.base.errors import BadResponse
+
 from kamou.clock import Clock
+from kamou.exchange.trio_ccxt.client import TrioClient
 from kamou.exchange.trio_ccxt.exchange import TrioExchange
 from kamou.exchange.trio_ccxt.gathering import rebind_asyncio
 from kamou.exchange.trio_ccxt.kucoin_limits import make_pools, measure_demand
 from kamou.exchange.trio_ccxt.packages import load_exchange_class
 from kamou.exchange.trio_ccxt.rate_limits import QuotaPool
+from kamou.exchange.trio_ccxt.tap import Tap
 from kamou.exchange.trio_ccxt.wire import Endpoints, Wire, open_wire
 
 NAME = "kucoinfutures"
+INCREMENTS = "/contractMarket/level2:"
 # The pool of the request that the present task sends, for the headers of its response.
 _POOL: ContextVar[QuotaPool | None] = ContextVar("_POOL", default=None)
 
@@ -43,6 +48,9 @@ class KucoinFuturesOnTrio(TrioExchange):
         """Make the exchange; ccxt's partner headers are cleared."""
         super().__init__(wire, config)
         self._pools = make_pools(wire.clock)
+        self.book_gaps = 0
+        # The snapshot is asked for at the first increment; ccxt waits for six.
+        self.options["watchOrderBook"]["snapshotDelay"] = 0
         self.options["uta"] = False
         self.options["hf"] = False
         self.options["partner"] = {}
@@ -83,6 +91,32 @@ class KucoinFuturesOnTrio(TrioExchange):
         finally:
             _POOL.reset(token)
 
+    def handle_order_book(self, client: TrioClient, message: Mapping[str, object]) -> None:
+        """Check the sequence of a book's increment, then let ccxt apply or keep it.
+
+        ccxt checks none for futures. An increment that came before is dropped. After a gap the book
+        is loaded again, and nobody gets an update of it until then.
+
+        Raises:
+            BadResponse: the increment has no sequence.
+        """
+        topic = str(message.get("topic"))
+        data = message.get("data")
+        if topic.startswith(INCREMENTS):
+            sequence = self.safe_integer(data, "sequence")
+            if sequence is None:
+                raise BadResponse("an increment of a book has no sequence")
+            book = self.orderbooks.get(self.safe_symbol(topic.removeprefix(INCREMENTS), None, "-"))
+            last = None if book is None else _find_last_sequence(book)
+            if book is not None and last is not None:
+                if sequence <= last:
+                    return
+                if sequence > last + 1:
+                    self.book_gaps += 1
+                    book["nonce"] = None
+                    book.cache.clear()
+        super().handle_order_book(client, message)
+
     def handle_errors(self, *response: object) -> object:
         """Show the request's pool the headers, then raise ccxt's errors.
 
@@ -97,6 +131,15 @@ class KucoinFuturesOnTrio(TrioExchange):
         return super().handle_errors(*response)
 
 
+def _find_last_sequence(book: MutableMapping[str, object]) -> int | None:
+    """Return the sequence of a book, or of its newest waiting increment."""
+    nonce = book["nonce"]
+    if isinstance(nonce, int):
+        return nonce
+    waiting = vars(book)["cache"]
+    return int(waiting[-1]["sequence"]) if waiting else None
+
+
 @cache
 def _make_class() -> type[KucoinFuturesOnTrio]:
     """Return the class that joins the mixin and ccxt's exchange."""
@@ -108,7 +151,10 @@ def _make_class() -> type[KucoinFuturesOnTrio]:
 
 @asynccontextmanager
 async def open_kucoin_futures(
-    clock: Clock, endpoints: Endpoints, config: Mapping[str, object] | None = None
+    clock: Clock,
+    endpoints: Endpoints,
+    config: Mapping[str, object] | None = None,
+    tap: Tap | None = None,
 ) -> AsyncIterator[KucoinFutures]:
     """Open the exchange on a wire of its own.
 
@@ -116,11 +162,12 @@ async def open_kucoin_futures(
         clock: what signatures, nonces and time stamps follow.
         endpoints: addresses instead of KuCoin's.
         config: ccxt's configuration, such as ``apiKey``, ``secret`` and ``password``.
+        tap: gets every update.
 
     Raises:
         ConfigurationError: an address of the endpoints may not be dialed.
     """
-    async with open_wire(clock, endpoints) as wire:
+    async with open_wire(clock, endpoints, tap or Tap()) as wire:
         exchange = _make_class()(wire, config or {})
         yield cast(KucoinFutures, exchange)
         await exchange.close()

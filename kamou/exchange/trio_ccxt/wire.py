@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -12,9 +12,8 @@ import trio
 from kamou.clock import Clock
 from kamou.exchange.trio_ccxt.addresses import read_address
 from kamou.exchange.trio_ccxt.http_client import HttpClient, make_tls_context, open_http_client
+from kamou.exchange.trio_ccxt.tap import Tap
 from kamou.exchange.trio_ccxt.web_socket import WebSocket, dial
-
-TakeUpdate = Callable[[str, object], None]  # message hash, what ccxt made of the message
 
 
 @attrs.frozen
@@ -47,7 +46,7 @@ class Wire:
     http: HttpClient
     background: trio.Nursery
     endpoints: Endpoints
-    take_update: TakeUpdate
+    tap: Tap
     _context: ssl.SSLContext
 
     async def dial_socket(self, url: str, headers: Mapping[str, str]) -> WebSocket:
@@ -58,14 +57,8 @@ class Wire:
         return await dial(url, self._context, headers)
 
 
-def _ignore_update(_message_hash: str, _result: object) -> None:
-    """Do nothing with an update that nobody taps."""
-
-
 @asynccontextmanager
-async def open_wire(
-    clock: Clock, endpoints: Endpoints, take_update: TakeUpdate = _ignore_update
-) -> AsyncIterator[Wire]:
+async def open_wire(clock: Clock, endpoints: Endpoints, tap: Tap) -> AsyncIterator[Wire]:
     """Open a wire; at the end its tasks are canceled and its connections closed.
 
     Raises:
@@ -74,5 +67,5 @@ async def open_wire(
     endpoints.check()
     context = make_tls_context()
     async with open_http_client(context) as http, trio.open_nursery() as background:
-        yield Wire(clock, http, background, endpoints, take_update, context)
+        yield Wire(clock, http, background, endpoints, tap, context)
         background.cancel_scope.cancel()

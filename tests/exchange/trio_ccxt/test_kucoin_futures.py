@@ -22,6 +22,7 @@ from kamou.clock import SimulatedClock
 from kamou.errors import ConfigurationError
 from kamou.exchange.trio_ccxt.http_client import VENUE_RESPONSE_BYTES_MAX, TransportError
 from kamou.exchange.trio_ccxt.kucoin_futures import open_kucoin_futures
+from kamou.exchange.trio_ccxt.tap import Tap
 from kamou.exchange.trio_ccxt.wire import Endpoints
 from tests.exchange.trio_ccxt.kucoin_server import (
     HOLD,
@@ -44,12 +45,13 @@ LIMIT_ORDER = (BITCOIN, "limit", "buy", 3, 49_000.0)
 @asynccontextmanager
 async def connected(
     config: Mapping[str, object] | None = None,
+    tap: Tap | None = None,
 ) -> AsyncIterator[tuple[KucoinServer, Any]]:
     """Yield a server and the exchange on it; the clock follows Trio's."""
     clock = SimulatedClock(START_MS, origin_s=trio.current_time())
     async with open_server() as server:
         endpoints = Endpoints(rest_url=server.url)
-        async with open_kucoin_futures(clock, endpoints, config) as exchange:
+        async with open_kucoin_futures(clock, endpoints, config, tap) as exchange:
             yield server, exchange
 
 

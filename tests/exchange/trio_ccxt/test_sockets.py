@@ -81,6 +81,7 @@ async def test_trouble_fails_what_waits_and_the_next_watch_connects_again(
             nursery.start_soon(push_to_the_second, server)
             update = await exchange.watch_ticker(BITCOIN)
         assert update["bid"] == 49_999.9
+        assert [each.token for each in server.connections] == ["token+0==", "token+1=="]
 
 
 async def push_to_the_second(server: KucoinServer) -> None:
