@@ -11,7 +11,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 
-COLUMNS = 128  # symbols of one step of a window statistic
+SLICE_SYMBOLS = 128  # symbols of one step of a window statistic
 
 
 def roll_windows(values: Floats, n: int) -> Floats:
@@ -30,12 +30,12 @@ def pad_rows(results: Floats, length: int) -> Floats:
 
 
 def split_columns(symbols: int) -> Iterator[slice]:
-    """Yield slices of about ``COLUMNS`` symbols that together are all of them.
+    """Yield slices of about ``SLICE_SYMBOLS`` symbols that together are all of them.
 
     Window statistics of so many symbols have temporary arrays that fit in a core's cache. No slice
     has only one symbol unless there is only one, because numpy adds a single column differently.
     """
-    parts = max(1, round(symbols / COLUMNS))
+    parts = max(1, round(symbols / SLICE_SYMBOLS))
     for part in range(parts):
         yield slice(part * symbols // parts, (part + 1) * symbols // parts)
 
