@@ -16,7 +16,8 @@ from kamou.core.kinds import FillReason
 from kamou.core.model import OrderReport, OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.ids import is_kamou_id
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.market import SimulatedMarket
 from kamou.simulator.venue import Venue
 from kamou.venue.engine import Engine

@@ -13,7 +13,8 @@ import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 

@@ -17,7 +17,8 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import FillReport, Income, OrderReport, PositionReport, Quote
 from kamou.exchange.engine_reads import EngineReads
 from kamou.runtime.runners import run_inline
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.venue.engine import Engine
 
 T = TypeVar("T")

@@ -24,7 +24,8 @@ from kamou.errors import (
 from kamou.exchange.base import PortChecks
 from kamou.exchange.embedded import SimulatedExchange, make_order_request
 from kamou.exchange.reads import VenueQuery
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.faulty_answers import FaultyAnswers
 from kamou.simulator.monitor import Monitor
 from kamou.simulator.simulated_flow import FaultyFlowStreams

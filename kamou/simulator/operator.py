@@ -13,7 +13,8 @@ from kamou.core.codes import StateReason
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.messages.governor import Flatten, Halt, Resume
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.monitor import Monitor
 
 ATTENDANT_MS = 3 * MINUTE_MS  # time between two checks of the trading state

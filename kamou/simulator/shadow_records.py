@@ -31,7 +31,8 @@ from kamou.core.record.gate import EarnedGate, Gate
 from kamou.core.record.gate_transitions import GateRules
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.settings.config import Settings
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.gate_histories import TRADES_AT_ONCE, GateHistory, HistoryFate, make_history
 from kamou.simulator.invariants.earned_sizes import SeenGate
 from kamou.simulator.scripted_trades import LOSS, RUIN, WIN, close_shadow, open_shadow

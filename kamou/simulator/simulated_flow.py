@@ -18,7 +18,8 @@ from kamou.core.market.flow_gatherer import QUOTE_COLUMNS
 from kamou.core.market.flow_stream import FlowUpdates
 from kamou.exchange.flow_streams import FlowStreams
 from kamou.runtime.runners import run_inline
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.venue.market.market import MarketSource
 
 EVERY_MS = 5_000  # between two quotes of a symbol, and from each to the trade after it

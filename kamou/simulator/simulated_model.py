@@ -17,7 +17,8 @@ from kamou.core.kinds import RefinerVerdict
 from kamou.core.refiner_codes import AnswerForm, RefinerFailure, RefinerReason
 from kamou.core.refining.calls import Outcome, Question, fail
 from kamou.core.refining.responses import Completion
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.settings import MODEL, MODEL_DEADLINE_S
 
 SILENT, SLOW, FAILING = 0.1, 0.25, 0.35  # cumulated probabilities of a call

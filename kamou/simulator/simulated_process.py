@@ -15,7 +15,8 @@ import attrs
 
 from kamou.clock import Clock
 from kamou.errors import DiskFullError
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.store.journal import Committed, Encoded, JournalWriter
 
 SYNCHRONOUS_FULL = 2  # SQLite's number

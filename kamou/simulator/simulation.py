@@ -33,15 +33,14 @@ from kamou.runtime.supervision import ChildExit, RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
+from kamou.simulator.chaos import Chaos, covered_ms
 from kamou.simulator.crash_injection import StepCounter, Stuck
 from kamou.simulator.faults import (
     ALL_SOURCES,
     BLIND,
     REPORTED_AT_ONCE,
     SIMULATION_STREAM,
-    Chaos,
     FaultName,
-    covered_ms,
 )
 from kamou.simulator.faulty_exchange import FaultyExchange, Surroundings
 from kamou.simulator.market import MarketSettings, SimulatedMarket

@@ -13,7 +13,8 @@ import trio
 from kamou.clock import Clock
 from kamou.core.book.events import Event
 from kamou.runtime.supervision import ChildExit, ExitKind
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.monitor import Monitor
 from kamou.simulator.simulated_site import START_S, Fate, Script, SimulatedSites
 from kamou.site.health import SiteHealth

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kamou.core.codes import Veto
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.monitor import Monitor
 from kamou.simulator.settings import BINDS, MORE_STRATEGIES, NARROW
 

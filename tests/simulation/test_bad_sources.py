@@ -11,7 +11,8 @@ from kamou.core.arrays import Floats
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Series
 from kamou.core.market.flow import FLOW_WINDOW_MS, FlowWindows
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.faulty_answers import SOURCE_STALE_MS, FaultyAnswers, SourceDamage
 from kamou.simulator.market import MarketSettings, SimulatedMarket
 from kamou.simulator.scenario import Scenario

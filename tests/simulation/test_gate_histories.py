@@ -18,7 +18,8 @@ from kamou.core.model import Figure
 from kamou.core.record import demotion
 from kamou.core.record.gate_record import gather_record
 from kamou.core.record.gate_transitions import GateRules, find_transition, hash_trades, look_at
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.gate_histories import GateHistory, HistoryFate, make_history
 from kamou.simulator.settings import SETTINGS
 from kamou.simulator.shadow_records import make_gate

@@ -16,7 +16,8 @@ from kamou.core.kinds import GateReason, GateState
 from kamou.core.record import demotion
 from kamou.core.record.gate_record import gather_record
 from kamou.core.record.gate_transitions import GateRules, find_transition, hash_trades
-from kamou.simulator.faults import Chaos, FaultName
+from kamou.simulator.chaos import Chaos
+from kamou.simulator.faults import FaultName
 from kamou.simulator.invariants.earned_sizes import SeenGate
 from kamou.simulator.settings import SETTINGS
 from kamou.simulator.shadow_records import RecordFate, ScriptedRecord, make_gate

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from kamou.simulator.faults import covered_ms
+from kamou.simulator.chaos import covered_ms
 from kamou.simulator.invariants.outside_changes import (
     DECIDED_MS,
     KNOWN_AFTER_MS,

@@ -15,13 +15,12 @@ from kamou.commands import simulate as simulate_command
 from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.runtime.determinism import make_random_stream
 from kamou.simulator import swarm
+from kamou.simulator.chaos import Chaos, covered_ms
 from kamou.simulator.faults import (
     FAULTS,
     SIMULATION_STREAM,
     SWARM_STREAM,
-    Chaos,
     FaultName,
-    covered_ms,
     draw_faults,
     parse_faults,
 )

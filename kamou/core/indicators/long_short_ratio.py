@@ -70,7 +70,7 @@ class RatioZ:
         return figures
 
     def _choose_past(self, figure: Floats, newest: Ints) -> Floats:
-        """Return the figures of ``past`` hours before each symbol's newest; others are NaN."""
+        """Return the figures of the hours before each symbol's newest; others are NaN."""
         last = int(newest[0]) if len(newest) else -1
         if (newest == last).all():  # the usual case, in a quarter of the time
             return figure[max(0, last - self.past) : max(0, last)]
@@ -80,7 +80,7 @@ class RatioZ:
 
 
 def _find_newest(times: Ints) -> Ints:
-    """Return the row of each symbol's newest observation, ``[symbols]``; -1: there is none."""
+    """Return the row of each symbol's newest observation, ``[symbols]``; -1: none."""
     if len(times) and (times[-1] >= 0).all():
         return np.full(times.shape[1], len(times) - 1)
     hours = np.arange(len(times))[:, np.newaxis]

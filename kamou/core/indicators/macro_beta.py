@@ -40,7 +40,10 @@ class MacroRead:
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Factors:
-    """The whole market's part of the betas, ``[rows, 1]`` each unless a field says otherwise."""
+    """The whole market's part of the betas.
+
+    Fields are ``[rows, 1]`` each unless they say otherwise.
+    """
 
     weights: Floats  # 0 for a row without the whole market's figures; they add up to 1
     share: float  # one over the effective number of rows
@@ -88,7 +91,7 @@ class MacroBeta:
     def _read(
         self, write_returns: Callable[[slice, Floats], None], symbols: int, market: Floats
     ) -> MacroRead:
-        """Return the figures, given a function that writes the returns of a slice of symbols."""
+        """Return the figures, by a function that writes a slice of symbols' returns."""
         valid = np.isfinite(market).all(axis=1, keepdims=True)
         age = np.arange(len(market) - 1, -1, -1)[:, np.newaxis]
         weights = np.where(valid, 0.5 ** (age / self.half_life), 0.0)
@@ -130,9 +133,9 @@ class MacroBeta:
     def _find_betas(
         self, returns: Floats, market: _Factors, spares: list[Floats]
     ) -> tuple[Floats, Floats]:
-        """Return the slopes on the two factors after shrinkage to the targets, ``[symbols]``.
+        """Return the shrunk slopes on the two factors, ``[symbols]`` each.
 
-        They are shrunk by their standard errors.
+        They are shrunk to the targets, by their standard errors.
 
         Args:
             returns: ``[rows, symbols]``; they are overwritten.

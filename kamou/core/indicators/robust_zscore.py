@@ -48,9 +48,9 @@ def robust_z(value: Floats, past: Floats, *, known_min: int, deviation_min: floa
 
 
 def _order(values: Floats) -> tuple[Floats, Ints]:
-    """Return the values in order, ``[symbols, rows]`` with NaN last, and the number of known ones.
+    """Return the values in order, ``[symbols, rows]``, and the number of known ones.
 
-    A row for each symbol is contiguous, so that numpy sorts it without another copy.
+    NaN is last. A row for each symbol is contiguous, so that numpy sorts it without another copy.
     """
     ordered = np.array(values.T, order="C")
     ordered.sort(axis=1)
@@ -60,7 +60,7 @@ def _order(values: Floats) -> tuple[Floats, Ints]:
 
 
 def _find_median(ordered: Floats, known: Ints) -> Floats:
-    """Return the median of the first ``known`` values of each row; NaN if there are none."""
+    """Return the median of the first ``known`` values of each row; NaN if 0."""
     each = np.arange(len(ordered))
     lower = ordered[each, np.maximum(known - 1, 0) // 2]
     upper = ordered[each, np.minimum(known // 2, ordered.shape[1] - 1)]

@@ -234,11 +234,11 @@ def _find_tide(state: PlantedState, deviation: Floats, betas: Floats) -> Floats:
     Symbols whose momentum leads have none, except Bitcoin and Ether. Otherwise a tide would pay all
     who follow momentum.
     """
-    flows = state.tide.hours_left > TIDE_REST_HOURS + MOMENT_H
+    moving = state.tide.hours_left > TIDE_REST_HOURS + MOMENT_H
     leads = np.abs(_rank(_measure_momentum(state.trail) / deviation)) > TIDE_RANK
     leads[: ETH + 1] = False
     tide: Floats = TIDE_STRENGTH * state.tide.side * betas * deviation[BTC] / deviation
-    return np.where(flows & ~leads, tide, 0.0)
+    return np.where(moving & ~leads, tide, 0.0)
 
 
 def _follow(trail: Trail, price: Floats, hours: float) -> Trail:
