@@ -148,12 +148,33 @@ class OrderManager(Actor[OrderMessage]):
                 assert_never(message)
 
     async def finish(self) -> None:
-        """Journal the updates that wait; other messages stay for the next incarnation.
+        """Cancel resting entries, and journal the updates that wait.
 
-        Otherwise a position could be missing from the record, and from the run's last line, until
-        the next start. If the journal fails, the next start reads the updates from the venue.
+        Stops stay at the venue; other messages stay for the next incarnation. Otherwise a position
+        could be missing from the record, and from the run's last line, until the next start. If the
+        journal fails, the next start reads the updates from the venue, and cancels the entries at
+        their deadlines.
         """
         await trio.lowlevel.checkpoint()
+        with contextlib.suppress(KamouError):
+            await self._cancel_resting()
+        await self._journal_updates()
+
+    async def _cancel_resting(self) -> None:
+        """Cancel each post-only entry, and read what filled.
+
+        No cancel begins after ``LOOK_MAX_MS``.
+        """
+        executor, until_ms = self._executor, self.clock.now_ms() + LOOK_MAX_MS
+        for order in tuple(executor.book.orders.unsettled.values()):
+            if order.intent.post_only and self.clock.now_ms() < until_ms:
+                await executor.cancel(order.client_order_id, order.intent.symbol, "orderly stop")
+                await self._resolve(
+                    executor.book.orders.unsettled.get(order.client_order_id, order)
+                )
+
+    async def _journal_updates(self) -> None:
+        """Journal the fills and orders that wait in the mailbox."""
         others: list[OrderMessage] = []
         with contextlib.suppress(KamouError, trio.WouldBlock):
             while True:
@@ -245,7 +266,8 @@ class OrderManager(Actor[OrderMessage]):
         The next call begins with the first action that was not begun.
         """
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
-        actions = find_due_actions(self._executor.book, self.clock.now_ms())
+        attached = self._executor.port.capabilities.attached_stop
+        actions = find_due_actions(self._executor.book, self.clock.now_ms(), attached_stop=attached)
         first = actions.index(self._postponed) if self._postponed in actions else 0
         self._postponed = None
         for action in (*actions[first:], *actions[:first]):
@@ -269,7 +291,7 @@ class OrderManager(Actor[OrderMessage]):
                 order = book.orders.unsettled.get(action.client_order_id)
                 if order is not None and not order.status.terminal:
                     await self._executor.cancel(
-                        order.client_order_id, order.intent.symbol, book.trading.state
+                        order.client_order_id, order.intent.symbol, action.reason
                     )
             case _:
                 assert_never(action)
@@ -307,7 +329,8 @@ class OrderManager(Actor[OrderMessage]):
         It is in ``ORDER_RETRY_MS`` if something is urgent or waits, else at the next cycle or time
         limit.
         """
-        now = self.clock.now_ms()
-        if is_urgent(book) or self._postponed or self._orphans_left or self._entries.waiting:
+        now, attached = self.clock.now_ms(), self._executor.port.capabilities.attached_stop
+        urgent = is_urgent(book, now, attached_stop=attached)
+        if urgent or self._postponed or self._orphans_left or self._entries.waiting:
             return now + ORDER_RETRY_MS
         return next_look_ms(book, now, self._cycle_period_ms)

@@ -158,6 +158,7 @@ class Candidate:
     bar_closed_at_ms: int
     features: tuple[tuple[str, float], ...] = ()  # finite ones, by name
     proxy: str = ""  # label of the data that replaced missing data; empty: none
+    rest_ms: int = 0  # time for which a post-only entry may rest; 0: the entry takes
 
 
 @attrs.frozen(kw_only=True)
@@ -211,7 +212,7 @@ class Plan:
     quantity: Decimal  # contracts
     contract_size: Decimal
     entry_price: Decimal  # worst price at which the entry may fill; the size uses it
-    limit_price: Decimal  # limit of the entry order (IOC)
+    limit_price: Decimal  # limit of the entry order (IOC, or GTC and post-only if it may rest)
     stop_price: Decimal
     target_price: Decimal
     leverage: int
@@ -221,6 +222,7 @@ class Plan:
     hold_ms: int
     planned_at_ms: int
     expires_at_ms: int
+    rest_ms: int = 0  # time for which the post-only entry may rest; 0: the entry takes
 
     @property
     def stop_distance(self) -> Decimal:
@@ -251,6 +253,11 @@ class Intent:
     intended_at_ms: int
     salt: str  # hex
     cause_id: str  # id of what caused the intent, such as its permit
+
+    @property
+    def post_only(self) -> bool:
+        """True for an entry that may rest: the venue rejects it if it would take."""
+        return self.role is OrderRole.ENTRY and self.time_in_force is TimeInForce.GTC
 
 
 @attrs.frozen(kw_only=True)

@@ -46,6 +46,7 @@ def make_order_request(intent: Intent) -> OrderRequest:
         trigger_price=intent.trigger_price,
         time_in_force=intent.time_in_force,
         reduce_only=intent.reduce_only,
+        post_only=intent.post_only,
         leverage=intent.leverage,
     )
 

@@ -126,8 +126,8 @@ ACTIONS = (
     judged(
         name="the time of the next look leaves out time limits",
         file=DUE,
-        old="    return min([cycle, *holds])\n",
-        new="    return cycle\n",
+        old="    return min([cycle, *holds, *(",
+        new="    return min([cycle, *(",
         tests=(DUE_TESTS,),
         fails=("test_the_next_look_is_at_the_time_limit_of_a_trade_if_it_comes_before_the_cycle",),
     ),

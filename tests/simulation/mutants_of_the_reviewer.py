@@ -93,8 +93,8 @@ REVIEWER = (
     defect(
         name="lateness never explains a difference",
         file=RECONCILIATION,
-        old="            if self._in_motion(symbol):\n",
-        new="            if self._in_motion(symbol) and not symbol:\n",
+        old="            if self._in_motion(symbol) or",
+        new="            if self._in_motion(symbol) and not symbol or",
         also=(BELIEVED_AT_ONCE,),
         notices=(HardRule.UNPROTECTED, HardRule.UNSETTLED),
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 from kamou.clock import next_ms
-from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, TradingState
 
@@ -25,9 +25,10 @@ class QueryOrder:
 
 @attrs.frozen
 class CancelEntry:
-    """The cancel of an entry that may still fill, while a halt stops entries."""
+    """The cancel of an entry that may still fill and must not, for ``reason``."""
 
     client_order_id: str
+    reason: str
 
 
 @attrs.frozen
@@ -70,24 +71,56 @@ class PlaceTarget:
 TradeAction = CloseTrade | ProtectTrade | PlaceTarget
 
 
-def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
+def why_entry_ends(order: OrderState, book: PositionBook, now_ms: int) -> str:
+    """Return why an order must be canceled as an entry; empty if it need not be.
+
+    It need not be if it has ended, is no entry, or may still fill. A halt cancels every entry. A post-only entry also ends at its deadline, if the clock was set
+    back behind its intent, if its contract has changed since its plan, and as soon as its trade
+    closes or has begun to.
+    """
+    if order.status.terminal or order.role is not OrderRole.ENTRY:
+        return ""
+    if not book.trading.state.entries_allowed:
+        return book.trading.state
+    if not order.intent.post_only:
+        return ""
+    if not order.intent.intended_at_ms <= now_ms < order.rests_until_ms:
+        return "its deadline has passed"
+    plan, instrument = order.plan, book.instruments.get(order.intent.symbol)
+    if plan is None or instrument is None or instrument.contract_size != plan.contract_size:
+        return "its contract has changed"
+    trade = book.trades.open.get(order.intent.symbol)
+    if trade is not None and (trade.exited > 0 or 0 < trade.hold_until_ms <= now_ms):
+        return "its trade closes"
+    return ""
+
+
+def find_due_actions(
+    book: PositionBook, now_ms: int, *, attached_stop: bool = False
+) -> tuple[DueAction, ...]:
     """Return orders to query, entries to cancel, then trades to check.
 
     Unprotected trades come before the others.
+
+    Args:
+        attached_stop: True if the venue takes the stop attached to the entry. Then a fill of a
+            resting entry has its stop, and the private stream or a reconciliation reports it.
+            Otherwise a resting entry is queried every ``ORDER_RETRY_MS``.
     """
     actions: list[DueAction] = []
     for order in book.orders.unsettled.values():
         age_ms = now_ms - order.changed_at_ms
         late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
         # An ended order in the book lacks reports of fills, which may have opened an unprotected
-        # position. So may an entry that rests: it should fill at once or expire.
-        over = order.status.terminal or order.role is OrderRole.ENTRY
+        # position. So may an entry that has not ended: if it takes, it should have.
+        calm = attached_stop and order.resting
+        over = order.status.terminal or (order.role is OrderRole.ENTRY and not calm)
         unreported = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
         if unreported or (order.status in IN_FLIGHT and late):
             actions.append(QueryOrder(order.client_order_id))
-    if not book.trading.state.entries_allowed:
-        entries = (o for o in book.orders.unsettled.values() if o.role is OrderRole.ENTRY)
-        actions += [CancelEntry(o.client_order_id) for o in entries if not o.status.terminal]
+    for order in book.orders.unsettled.values():
+        if reason := why_entry_ends(order, book, now_ms):
+            actions.append(CancelEntry(order.client_order_id, reason))
     unprotected_first = sorted(book.trades.open.values(), key=lambda t: not t.unprotected_since_ms)
     actions += [CheckTrade(trade.symbol) for trade in unprotected_first]
     return tuple(actions)
@@ -114,13 +147,21 @@ def decide_trade(
     return None if attached_stop else PlaceTarget(symbol)
 
 
-def is_urgent(book: PositionBook) -> bool:
-    """Return True if the book has an action that cannot wait for the next cycle."""
+def is_urgent(book: PositionBook, now_ms: int, *, attached_stop: bool = False) -> bool:
+    """Return True if the book has an action that cannot wait for the next cycle.
+
+    Args:
+        attached_stop: as for ``find_due_actions``.
+    """
+
+    def presses(order: OrderState) -> bool:
+        if order.status in IN_FLIGHT or order.status.terminal:
+            return True
+        calm = attached_stop and order.resting and not why_entry_ends(order, book, now_ms)
+        return order.role is OrderRole.ENTRY and not calm
+
     return bool(
-        any(
-            o.status in IN_FLIGHT or o.status.terminal or o.role is OrderRole.ENTRY
-            for o in book.orders.unsettled.values()
-        )
+        any(presses(order) for order in book.orders.unsettled.values())
         or any(t.unprotected_since_ms for t in book.trades.open.values())
         or (book.trades.open and book.trading.state is TradingState.FLATTENING)
         or book.trades.finished  # flat trades that wait for their funding
@@ -130,8 +171,10 @@ def is_urgent(book: PositionBook) -> bool:
 def next_look_ms(book: PositionBook, now_ms: int, cycle_period_ms: int) -> int:
     """Return the time of the next look at the book if no action is urgent.
 
-    It is the next cycle or the next time limit of a trade, whichever is first.
+    It is the next cycle, the next time limit of a trade or the next deadline of a resting entry,
+    whichever is first.
     """
     cycle = next_ms(now_ms, cycle_period_ms)
     holds = [t.hold_until_ms for t in book.trades.open.values() if t.hold_until_ms > now_ms]
-    return min([cycle, *holds])
+    rests = [o.rests_until_ms for o in book.orders.unsettled.values() if o.resting]
+    return min([cycle, *holds, *(at_ms for at_ms in rests if at_ms > now_ms)])

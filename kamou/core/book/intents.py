@@ -84,7 +84,7 @@ def _seal(draft: Intent, salt_of: SaltOf) -> Intent:
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
     """Return the intents of entry, stop-loss and take-profit, in this order.
 
-    The entry is an IOC limit order.
+    The entry is an IOC limit order, or a GTC limit order that is post-only if the plan may rest.
     """
     trade_id = ids.make_trade_id(plan.signal_id)
     entry = _seal(
@@ -100,7 +100,7 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
             type=OrderType.LIMIT,
             limit_price=plan.limit_price,
             trigger_price=None,
-            time_in_force=TimeInForce.IOC,
+            time_in_force=TimeInForce.GTC if plan.rest_ms else TimeInForce.IOC,
             reduce_only=False,
             leverage=plan.leverage,
             intended_at_ms=now_ms,

@@ -43,6 +43,9 @@ NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
 IN_FLIGHT = frozenset({_S.SUBMITTED, _S.UNKNOWN})
 """States in which the venue may or may not have the order."""
 
+RESTING = frozenset({_S.ACCEPTED, _S.PARTIALLY_FILLED})
+"""States in which the venue has the order and no cancel was requested."""
+
 ANSWER_MAX_MS = 3_000  # after this time in flight, no answer is expected any more
 
 
@@ -78,6 +81,17 @@ class OrderState:
         if self.status.terminal:
             return max(ZERO, self.reported - self.filled)
         return max(ZERO, self.intent.quantity - self.filled)
+
+    @property
+    def rests_until_ms(self) -> int:
+        """Deadline of a post-only entry, in ms; the intent's time if it has no plan."""
+        rest_ms = 0 if self.plan is None else self.plan.rest_ms
+        return self.intent.intended_at_ms + rest_ms
+
+    @property
+    def resting(self) -> bool:
+        """True for a post-only entry at the venue, without a request to cancel it."""
+        return self.intent.post_only and self.status in RESTING
 
     @property
     def settled(self) -> bool:

@@ -17,7 +17,7 @@ from kamou.core.codes import Abstain
 from kamou.core.indicators.regime import find_regimes
 from kamou.core.indicators.regime_terms import SymbolRegime
 from kamou.core.model import Candidate, Figure, Ranked, Side
-from kamou.core.strategies.base import Strategy, StrategyScores
+from kamou.core.strategies.base import RestingStrategy, Strategy, StrategyScores
 from kamou.ids import make_signal_id
 
 BITCOIN = ("BTC", "XBT")  # how exchanges begin the symbol of Bitcoin
@@ -330,6 +330,7 @@ class Scored:
                 if math.isfinite(value)
             ),
             proxy=strategy.proxies[int(part.proxy[i])],
+            rest_ms=strategy.entry_rest_ms if isinstance(strategy, RestingStrategy) else 0,
         )
 
     def _locate(self, at: int) -> tuple[StrategyScores, int]:

@@ -22,9 +22,9 @@ def find_orphan_orders(
 ) -> tuple[CancelOrder, ...]:
     """Return the orders to cancel, orphan orders first.
 
-    The others are resting entries of expired plans, orders whose cancel was requested
-    ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that are no unsettled orders of
-    the book. Each of these stays for ``in_flight_ms`` after it was placed.
+    The others are resting entries of expired plans, post-only entries after their deadline, orders
+    whose cancel was requested ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that
+    are no unsettled orders of the book. Each of these stays for ``in_flight_ms`` after it was placed.
 
     A reduce-only order that is no unsettled order of the book, for example after a restored backup,
     may protect a position. It is canceled once the trade is protected by a confirmed stop. If there
@@ -88,6 +88,9 @@ def _cancel_reason(known: OrderState, inputs: ReconcileInputs, now_ms: int) -> s
         # The cancel request may be lost or may never have been sent. It is safe to repeat.
         overdue = now_ms - known.changed_at_ms >= inputs.settings.in_flight_ms
         return "cancel was requested, and the order still rests" if overdue else ""
+    if known.intent.post_only:
+        late = now_ms >= known.rests_until_ms
+        return "the entry's deadline has passed" if late else ""
     expired = known.plan is not None and now_ms >= known.plan.expires_at_ms
     if known.role is OrderRole.ENTRY and expired:
         return "the entry's plan has expired"

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType
+from kamou.core.model import ZERO, OrderReport, OrderRole, OrderSide, OrderStatus, OrderType
 from kamou.core.risk.limits import RiskLimits
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back within this time is placed again
@@ -171,12 +171,24 @@ def _covered(
     The covering stop whose size is nearest to the open size stays, and is confirmed. If it is too
     large, a stop of the right size is placed, unless one was sent and is not listed yet.
 
+    While a post-only entry may add contracts, the size includes them: the next fill must not find
+    a stop that has just been made smaller. If no stop is so large, the largest one stays.
+
     Args:
         covering: the stops that protect all open contracts.
         resting: all stops of Kamou on the position, also those that are farther away than
             ``stop_price`` and do not protect it.
     """
-    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_at_ms, v.client_order_id))
+    most = trade.quantity + sum((o.remaining for o in known if _may_add(o)), ZERO)
+    enough = [v for v in covering if v.quantity - v.filled >= most]
+    best = min(
+        enough or covering,
+        key=lambda v: (
+            (v.quantity - v.filled) * (1 if enough else -1),
+            v.created_at_ms,
+            v.client_order_id,
+        ),
+    )
     left = best.quantity - best.filled
     actions: list[Action] = []
     confirmed = trade.confirmed
@@ -200,7 +212,7 @@ def _covered(
         for other in resting
         if other.client_order_id != best.client_order_id
     ]
-    if left > trade.quantity:
+    if left > most:
         read_back = {v.client_order_id for v in resting}
         coming = any(
             _may_cover(o, trade.quantity) and o.client_order_id not in read_back for o in known
@@ -280,6 +292,11 @@ def _closes(trade: OpenTrade, order: OrderReport) -> bool:
         and order.side is trade.side.closing
         and not order.status.terminal
     )
+
+
+def _may_add(order: OrderState) -> bool:
+    """Return True for a post-only entry that has not ended."""
+    return order.intent.post_only and not order.status.terminal
 
 
 def _may_cover(order: OrderState, held: Decimal) -> bool:

@@ -204,7 +204,7 @@ class _Work:
             if self._is_pending(symbol, held):
                 deferred.append(symbol)
                 continue
-            if self._in_motion(symbol):
+            if self._in_motion(symbol) or self._has_just_filled(symbol, held):
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
@@ -237,6 +237,16 @@ class _Work:
             elif order.role in (OrderRole.ENTRY, OrderRole.EXIT) and age_ms < settings.in_flight_ms:
                 return True
         return False
+
+    def _has_just_filled(self, symbol: str, held: Decimal) -> bool:
+        """Return True if fills of a resting entry that no list has yet explain ``held``."""
+        more = held - self.book.trades.position(symbol)
+        return any(
+            o.intent.post_only
+            and not o.status.terminal
+            and ZERO < more * o.intent.side.sign <= o.remaining
+            for o in self.orders_of(symbol)
+        )
 
     def _is_pending(self, symbol: str, held: Decimal) -> bool:
         """Return True if the venue lists fewer contracts than the book, and may be late.

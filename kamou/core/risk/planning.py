@@ -67,14 +67,19 @@ def entry_prices(
 
     They are measured from the ask for a long and from the bid for a short, and rounded away from
     that price. The limit is ``entry_limit_offset_bps`` worse than that price, before rounding.
+
+    If the entry rests, they are measured from the other side of the quote, and the limit is there:
+    at the bid for a long, at the ask for a short, rounded away from the market.
     """
     side, tick = candidate.side, instrument.tick
-    touch, sign = quote.touch(side.opening), side.sign
-    reach = touch * costs.entry_limit_offset_bps / BPS_PER_UNIT
+    rests = candidate.rest_ms > 0
+    touch, sign = quote.touch(side.closing if rests else side.opening), side.sign
+    reach = ZERO if rests else touch * costs.entry_limit_offset_bps / BPS_PER_UNIT
+    away = side.rounding_to_loss if rests else side.rounding_to_gain
     stop = touch - sign * Decimal(repr(candidate.stop_distance))
     target = touch + sign * Decimal(repr(candidate.target_distance))
     return Prices(
-        limit=round_to_tick(touch + sign * reach, tick, side.rounding_to_gain),
+        limit=round_to_tick(touch + sign * reach, tick, away),
         stop=round_to_tick(stop, tick, side.rounding_to_loss),
         target=round_to_tick(target, tick, side.rounding_to_gain),
     )
@@ -211,6 +216,7 @@ def plan_entry(
         hold_ms=candidate.hold_ms,
         planned_at_ms=now_ms,
         expires_at_ms=now_ms + limits.permit_ttl_s * 1000,
+        rest_ms=candidate.rest_ms,
     )
 
 

@@ -22,6 +22,7 @@ from kamou.core.model import Bound
 T = TypeVar("T")
 
 FLAT_RELATIVE = 1e-9  # of the price: a smaller deviation is rounding
+ENTRY_REST_MAX_MS = 600_000  # a plan's quote is not a basis for longer
 STALE_PERIODS = 2  # in bars, or spacings of open interest: older ones get no score, no z-score
 
 
@@ -245,6 +246,19 @@ class MarketStrategy(Strategy, Protocol):
     @property
     def reads_market(self) -> bool:
         """True if ``evaluate`` reads them, in bars of its lookback."""
+        ...
+
+
+@runtime_checkable
+class RestingStrategy(Strategy, Protocol):
+    """A strategy whose entries may be post-only orders that rest until a deadline."""
+
+    @property
+    def entry_rest_ms(self) -> int:
+        """Time for which an entry rests, in ms; 0: it takes.
+
+        At most ``ENTRY_REST_MAX_MS``.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 
 from kamou.core.codes import Abstain
-from kamou.core.strategies.base import Requirement, Strategy
+from kamou.core.strategies.base import ENTRY_REST_MAX_MS, Requirement, Strategy
 from kamou.errors import ConfigurationError, summarize_error
 
 LOOKBACK_MIN = 1  # in bars: a strategy may read the newest bar only
@@ -96,8 +96,19 @@ def _are_requirements(value: object) -> bool:
     )
 
 
+def _is_rest(value: object) -> bool:
+    return _is_count(0)(value) and isinstance(value, int) and value <= ENTRY_REST_MAX_MS
+
+
 OPTIONAL = frozenset(
-    {"flow_windows", "funding_settlements", "premium_hours", "ratio_hours", "reads_market"}
+    {
+        "entry_rest_ms",
+        "flow_windows",
+        "funding_settlements",
+        "premium_hours",
+        "ratio_hours",
+        "reads_market",
+    }
 )
 OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods that take the length of the bars
 
@@ -114,6 +125,7 @@ DECLARATIONS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("flow_windows", "a whole number of windows, at least 0", _is_count(0)),
     ("ratio_hours", "a whole number of hours, at least 0", _is_count(0)),
     ("premium_hours", "a whole number of hours, at least 0", _is_count(0)),
+    ("entry_rest_ms", f"a whole number of ms from 0 to {ENTRY_REST_MAX_MS}", _is_rest),
     ("reads_market", "True or False", lambda value: isinstance(value, bool)),
     ("hold_ms", "a whole number of ms, at least 1", _is_count(1)),
     ("lookback_bars", "a whole number of bars, at least 1", _is_count(LOOKBACK_MIN)),

@@ -71,6 +71,7 @@ def find_net_reward(candidate: Candidate, context: VetoContext) -> NetReward:
             hold_ms=candidate.hold_ms,
             funding_rate=context.funding_rates.get(candidate.symbol),
         ),
+        rests=candidate.rest_ms > 0,
     )
     cost = float(costs.round_trip(price, price))
     net = reward_to_risk(

@@ -41,7 +41,7 @@ def test_a_book_without_orders_and_trades_has_no_due_action_and_waits_for_the_cy
     story: Story,
 ) -> None:
     assert find_due_actions(story.book, NOON) == ()
-    assert not is_urgent(story.book)
+    assert not is_urgent(story.book, NOON)
     assert next_look_ms(story.book, NOON + 1, CYCLE_MS) == NOON + CYCLE_MS
 
 
@@ -54,7 +54,7 @@ def test_an_order_in_flight_is_queried_after_five_seconds_or_at_once_if_unknown(
     query = QueryOrder(exit_.client_order_id)
     assert query not in find_due_actions(story.book, NOON + IN_FLIGHT_MAX_MS - 1)
     assert query in find_due_actions(story.book, NOON + IN_FLIGHT_MAX_MS)
-    assert is_urgent(story.book)
+    assert is_urgent(story.book, NOON)
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=exit_.client_order_id, reason="no answer"))
     assert query in find_due_actions(story.book, NOON)
 
@@ -70,7 +70,7 @@ def test_a_resting_entry_is_queried_after_a_second_and_canceled_in_a_halt(story:
     assert find_due_actions(story.book, NOON + ORDER_RETRY_MS - 1) == ()
     assert find_due_actions(story.book, NOON + ORDER_RETRY_MS) == (QueryOrder(name),)
     halt(story, TradingState.REDUCE_ONLY)
-    assert find_due_actions(story.book, NOON) == (CancelEntry(name),)
+    assert find_due_actions(story.book, NOON) == (CancelEntry(name, "reduce_only"),)
 
 
 @given(st.integers(0, 100 * IN_FLIGHT_MAX_MS))
@@ -99,7 +99,7 @@ def test_unprotected_trades_are_checked_first_and_make_the_book_urgent(story: St
     story.say(e.ProtectionLost(at_ms=NOON, symbol="ETHUSDT", reason="gone"))
     checks = [a for a in find_due_actions(story.book, NOON) if isinstance(a, CheckTrade)]
     assert checks == [CheckTrade("ETHUSDT"), CheckTrade("SOLUSDT")]
-    assert is_urgent(story.book)
+    assert is_urgent(story.book, NOON)
 
 
 @pytest.mark.parametrize("attached", [True, False])

@@ -47,6 +47,28 @@ def test_plan_prices_are_distances_from_the_touch_rounded_away_from_it(
     assert (made.limit, made.stop, made.target) == (D(limit), D(stop), D(target))
 
 
+@pytest.mark.parametrize(
+    ("side", "limit", "stop", "target"),
+    [
+        # bid 99.99: the limit is there, stop 2.003 below, target 4.003 above
+        (Side.LONG, "99.99", "97.98", "104.00"),
+        # ask 100.01: the limit is there, stop 2.003 above, target 4.003 below
+        (Side.SHORT, "100.01", "102.02", "96.00"),
+    ],
+)
+def test_the_prices_of_a_resting_entry_are_distances_from_its_own_side_of_the_quote(
+    side: Side, limit: str, stop: str, target: str
+) -> None:
+    wanted = attrs.evolve(
+        candidate("SOLUSDT", side), stop_distance=2.003, target_distance=4.003, rest_ms=60_000
+    )
+    made = entry_prices(wanted, quote(), INSTRUMENTS["SOLUSDT"], COSTS)
+    assert (made.limit, made.stop, made.target) == (D(limit), D(stop), D(target))
+    planned_ = planned(Story().ready(), RiskLimits(), wanted)
+    assert isinstance(planned_, Plan)
+    assert (planned_.rest_ms, planned_.limit_price) == (60_000, D(limit))
+
+
 @pytest.mark.parametrize("side", list(Side))
 def test_a_plan_has_the_side_and_hold_of_its_candidate_and_the_largest_allowed_size(
     story: Story, side: Side

@@ -199,6 +199,23 @@ def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> Non
 
 
 @pytest.mark.parametrize(
+    ("own", "set_bps", "fee"),
+    [("0.0002", "2", 0.02), ("0.0005", "2", 0.05), ("0", "3", 0.03), ("-0.0001", "-1", -0.01)],
+)
+def test_reward_to_risk_of_a_resting_entry_counts_a_makers_fee_and_no_spread(
+    own: str, set_bps: str, fee: float
+) -> None:
+    """At 100 the exit costs 6 bps, half the spread (0.01) and 2 bps; funding is 0.01."""
+    about = context(
+        parameters=TradingParameters(costs=CostModel(maker_bps=Decimal(set_bps))),
+        instruments={"ABC": instrument("ABC", maker_fee=Decimal(own))},
+        limits=VetoLimits(reward_to_risk_min=100),
+    )
+    (denied,) = apply_vetoes(candidate(target_distance=1.6, rest_ms=1), about, VETOES)
+    assert float(figures(denied)["cost"]) == pytest.approx(fee + 0.06 + 0.01 + 0.02 + 0.01)
+
+
+@pytest.mark.parametrize(
     ("own", "set_bps", "cost"),
     [("0.0010", "6", "0.27"), ("0.0002", "6", "0.19"), ("0", "9", "0.25"), ("0.0009", "9", "0.25")],
 )
