@@ -75,7 +75,7 @@ def strategy_files() -> Iterator[None]:
     finally:
         strategies.__path__.remove(str(FILES))
         for name in set(sys.modules) - before:
-            if name.rpartition(".")[2] in ("scripted", "raising"):
+            if name.rpartition(".")[2] in ("scripted", "raising", "resting"):
                 del sys.modules[name]
                 vars(strategies).pop(name.removeprefix(f"{package}."), None)
 

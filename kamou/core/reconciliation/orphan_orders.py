@@ -24,7 +24,8 @@ def find_orphan_orders(
 
     The others are resting entries of expired plans, post-only entries after their deadline, orders
     whose cancel was requested ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that
-    are no unsettled orders of the book. Each of these stays for ``in_flight_ms`` after it was placed.
+    are no unsettled orders of the book. Each of these stays for ``in_flight_ms`` after it was
+    placed.
 
     A reduce-only order that is no unsettled order of the book, for example after a restored backup,
     may protect a position. It is canceled once the trade is protected by a confirmed stop. If there

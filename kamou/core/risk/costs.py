@@ -64,8 +64,8 @@ def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
 def maker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return the maker fee that decisions assume, a fraction of notional.
 
-    It may be negative, and is the higher of the instrument's rate and the setting ``costs.maker_bps``. For an unknown
-    instrument (None) it is the setting.
+    It may be negative, and is the higher of the instrument's rate and the setting
+    ``costs.maker_bps``. For an unknown instrument (None) it is the setting.
     """
     floor = costs.maker_bps / BPS_PER_UNIT
     return floor if instrument is None else max(instrument.maker_fee, floor)
