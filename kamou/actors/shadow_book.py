@@ -23,14 +23,17 @@ from kamou.core.book.shadow_events import (
 )
 from kamou.core.codes import Veto
 from kamou.core.model import Denial, Figure, Quote
+from kamou.core.risk.denials import deny_unusable_quote
 from kamou.core.risk.planning import EntryMarket
 from kamou.core.shadow.closing import ShadowWatch, close_shadow_trade, sum_funding
 from kamou.core.shadow.opening import (
     JudgedCandidate,
     ShadowTerms,
     deny_market,
+    deny_unfilled,
     open_shadow_trade,
 )
+from kamou.core.shadow.resting import RestingShadow, fill_resting
 from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
@@ -51,6 +54,9 @@ class ShadowBook(Actor[CandidatesJudged]):
     the opening of the oldest on, so a restart changes no result. A crash between a verdict and the
     commit of its shadow trade loses that trade; a crash before the commit of a result does not lose
     the result.
+
+    A trade whose entry rests waits in this actor, and opens or is skipped shortly before the
+    entry's deadline.
     """
 
     name: str = attrs.field(init=False, default="shadow_book")
@@ -64,6 +70,7 @@ class ShadowBook(Actor[CandidatesJudged]):
     _funding: FundingRates = attrs.field(init=False)
     _bars: ShadowBars = attrs.field(init=False)
     _watches: dict[str, ShadowWatch] = attrs.field(init=False, factory=dict)  # by shadow id
+    _resting: list[RestingShadow] = attrs.field(init=False, factory=list)
     _passed_ms: int = attrs.field(init=False, default=0)  # close of the newest bar at the last pass
 
     def __attrs_post_init__(self) -> None:
@@ -73,10 +80,16 @@ class ShadowBook(Actor[CandidatesJudged]):
 
     async def recover(self) -> None:
         await self._follower.recover()
+        self._resting.clear()
 
     def next_due_ms(self) -> int | None:
-        if not self._follower.book.shadows.open:
-            return None
+        due_ms = [each.look_ms for each in self._resting]
+        if self._follower.book.shadows.open:
+            due_ms.append(self._bar_due_ms())
+        return min(due_ms, default=None)
+
+    def _bar_due_ms(self) -> int:
+        """Return the time at which the next native bar is read."""
         return next_ms(self._passed_ms, self._native_ms) + self._delay_ms
 
     # --- openings ------------------------------------------------------------------
@@ -100,19 +113,18 @@ class ShadowBook(Actor[CandidatesJudged]):
         self, message: CandidatesJudged, quotes: Mapping[str, Quote], book: PositionBook
     ) -> ShadowTradesOpened:
         """Return the trades of the candidates, and those that cannot open with the reason."""
-        now_ms, held = self.clock.now_ms(), set(book.shadows.held)
+        now_ms = self.clock.now_ms()
+        waiting = {each.trade.shadow_id: each.trade for each in self._resting}
+        held = set(book.shadows.held) | {(t.strategy, t.symbol) for t in waiting.values()}
         trades: list[ShadowTrade] = []
         skipped: list[SkippedShadowTrade] = []
         for judged in message.candidates:
             candidate = judged.candidate
-            if book.shadows.knows(candidate.signal_id):
+            if candidate.signal_id in waiting or book.shadows.knows(candidate.signal_id):
                 continue  # its bar was ranked again after a restart
             pair = (candidate.strategy, candidate.symbol)
             made = _deny_second(pair) if pair in held else self._plan(judged, quotes, book, now_ms)
-            if isinstance(made, ShadowTrade):
-                trades.append(made)
-                held.add(pair)
-            else:
+            if isinstance(made, Denial):
                 skipped.append(
                     SkippedShadowTrade(
                         shadow_id=candidate.signal_id,
@@ -121,6 +133,12 @@ class ShadowBook(Actor[CandidatesJudged]):
                         denial=made,
                     )
                 )
+                continue
+            held.add(pair)
+            if candidate.rest_ms > 0:
+                self._resting.append(RestingShadow(trade=made, rest_ms=candidate.rest_ms))
+            else:
+                trades.append(made)
         return ShadowTradesOpened(
             at_ms=now_ms,
             cause_id=message.cause_id,
@@ -150,9 +168,72 @@ class ShadowBook(Actor[CandidatesJudged]):
         )
         return open_shadow_trade(judged, market, self._terms, now_ms)
 
+    # --- resting entries -----------------------------------------------------------
+
+    async def _end_resting(self, due: Sequence[RestingShadow]) -> None:
+        """Open the trades whose resting entries have filled, and skip the others.
+
+        If nothing can be read, they are skipped as well: nobody knows whether they filled.
+        """
+        symbols = tuple(dict.fromkeys(each.trade.symbol for each in due))
+        quotes: Mapping[str, Quote] = {}
+        with suppress(UnreachableError, RateLimitedError):
+            await self._read_bars(due)
+            quotes = await self._port.quotes(symbols)
+        trades, skipped = [], []
+        for each in due:
+            made = self._end(each, quotes.get(each.trade.symbol))
+            if isinstance(made, ShadowTrade):
+                trades.append(made)
+                continue
+            trade = each.trade
+            skipped.append(
+                SkippedShadowTrade(
+                    shadow_id=trade.shadow_id,
+                    strategy=trade.strategy,
+                    symbol=trade.symbol,
+                    denial=made,
+                )
+            )
+        self._resting = [each for each in self._resting if each not in due]
+        if not self._follower.book.shadows.open:
+            # Bars since the earliest opening are still to be applied.
+            first_ms = min((each.opened_at_ms for each in trades), default=self.clock.now_ms())
+            self._passed_ms = floor_ms(first_ms, self._native_ms)
+        await self._commit(
+            ShadowTradesOpened(
+                at_ms=self.clock.now_ms(), trades=tuple(trades), skipped=tuple(skipped)
+            )
+        )
+        self._follower.catch_up()
+
+    async def _read_bars(self, due: Sequence[RestingShadow]) -> None:
+        """Read the bars that closed since the entries were placed, if there is one."""
+        placed_ms = min(each.trade.opened_at_ms for each in due)
+        if next_ms(placed_ms, self._native_ms) <= self.clock.now_ms():
+            running = [each.seen_ms for each in self._watches.values() if each.exit is None]
+            await self._bars.read(min([placed_ms, *running]), self.clock.now_ms())
+
+    def _end(self, resting: RestingShadow, quote: Quote | None) -> ShadowTrade | Denial:
+        """Return the trade that a resting entry has opened, or why it opens none."""
+        if quote is None or not quote.sound:
+            return deny_unusable_quote(quote)
+        trade = resting.trade
+        bars = self._bars.since(trade.symbol, trade.opened_at_ms)
+        return fill_resting(resting, bars, quote) or deny_unfilled(trade, quote.mark)
+
     # --- results -------------------------------------------------------------------
 
     async def tick(self) -> None:
+        now_ms, before = self.clock.now_ms(), self._follower.catch_up()
+        bar_is_due = bool(before.shadows.open) and self._bar_due_ms() <= now_ms
+        if due := [each for each in self._resting if each.look_ms <= now_ms]:
+            await self._end_resting(due)
+        if bar_is_due:
+            await self._pass_bars()
+
+    async def _pass_bars(self) -> None:
+        """Apply the bars that closed since the last pass, and commit the results."""
         book = self._follower.catch_up()
         self._passed_ms = floor_ms(self.clock.now_ms(), self._native_ms)
         self._follow(book)

@@ -90,6 +90,7 @@ class Deny(StrEnum):
     DUPLICATE_INTENT = "DUPLICATE_INTENT"
     SYMBOL_HELD = "SYMBOL_HELD"
     SYMBOL_RESTRICTED = "SYMBOL_RESTRICTED"
+    ENTRY_UNFILLED = "ENTRY_UNFILLED"
     STRATEGY_NOT_LIVE = "STRATEGY_NOT_LIVE"
     STRATEGY_DISABLED = "STRATEGY_DISABLED"
     RATE_ENTRIES_EXCEEDED = "RATE_ENTRIES_EXCEEDED"
@@ -186,6 +187,7 @@ MEANINGS = {
     "TRADING_HALTED": "the trading state allows no entry",
     "DUPLICATE_INTENT": "the signal already has a permit or an entry, or the permit's id was used",
     "SYMBOL_RESTRICTED": "the settings exclude the symbol, or the venue does not list it",
+    "ENTRY_UNFILLED": "no price went beyond the limit of the resting entry before its deadline",
     "STRATEGY_NOT_LIVE": "the gate has not granted trading to this strategy",
     "STRATEGY_DISABLED": "the strategy is disabled until the operator resumes it",
     "RATE_ENTRIES_EXCEEDED": "the strategy's entries within an hour have reached their limit",
@@ -331,6 +333,7 @@ ACTIONS = {
     "DUPLICATE_INTENT": "Nothing: Kamou enters a signal once.",
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
+    "ENTRY_UNFILLED": "Nothing: such a shadow trade does not open, and counts for no statistic.",
     "STRATEGY_NOT_LIVE": "Nothing: the gate grants trading by the strategy's own shadow record.",
     "STRATEGY_DISABLED": "Find out why the strategy entered so often, then run `kamou resume`.",
     "RATE_ENTRIES_EXCEEDED": "Wait an hour; if the strategy is disabled, run `kamou resume`. The "

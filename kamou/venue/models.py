@@ -17,6 +17,7 @@ from kamou.core.market.fill_prices import (
     SlippageModel,
     StopFillModel,
     as_money,
+    is_traded_through,
 )
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import BPS_PER_UNIT, ZERO, Instrument, OrderSide, Side
@@ -94,7 +95,7 @@ class VolumeShareFills:
 
     def trades_through(self, side: OrderSide, limit: float, low: float, high: float) -> bool:
         """Return True if prices from ``low`` to ``high`` go beyond the limit."""
-        return side.is_limit_passed(limit, low, high)
+        return is_traded_through(side, limit, low, high)
 
 
 @attrs.frozen(kw_only=True)

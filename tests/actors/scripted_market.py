@@ -24,6 +24,7 @@ FUNDING_MS = START_MS + 6 * MINUTE_MS
 MINUTES = 14
 HISTORY = 30  # minutes before the start
 HOLD_MS = 5 * MINUTE_MS
+REST_MS = 90_000  # of the entries of the strategy ``resting``
 RAISES_AT_MINUTE = 4
 PRICE = 100.0
 VOLUME = 10_000.0

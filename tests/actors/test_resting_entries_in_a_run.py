@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from kamou.actors.order_manager import OrderManager
+from kamou.core.book.candidate_events import CandidatesRefined
 from kamou.core.book.events import (
     CancelRequested,
     FillRecorded,
@@ -18,14 +20,19 @@ from kamou.core.book.events import (
     OrderClosed,
     OrderRejected,
     PermitReleased,
+    TradeClosed,
 )
+from kamou.core.book.shadow_events import ShadowTradesClosed, ShadowTradesOpened
+from kamou.core.codes import Deny
+from kamou.core.kinds import ExitReason
 from kamou.core.model import Intent, OrderRole
 from kamou.exchange.embedded import SimulatedExchange
+from kamou.ids import make_trade_id
 from kamou.settings.strategies import StrategySettings
 from kamou.venue.market.recorded import RecordedMarket
 from tests.actors import scripted_market
-from tests.actors.strategy_files.resting import REST_MS
 from tests.actors.system_harness import SETTINGS, Ended, at, run_system
+from tests.core.trading_cases import D
 
 RESTING = attrs.evolve(SETTINGS, strategies=StrategySettings(enabled=("resting",)))
 
@@ -54,8 +61,9 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripted_market, "market", quiet)
 
 
-def test_every_entry_rests_and_fills_as_maker_at_its_own_price() -> None:
-    ended = run()
+@pytest.mark.parametrize("attached_stop", [True, False])
+def test_every_entry_rests_and_fills_as_maker_at_its_own_price(attached_stop: bool) -> None:
+    ended = run(adapter=partial(SimulatedExchange, attached_stop=attached_stop))
     sent = entries(ended)
     assert sent
     assert all(each.post_only for each in sent.values())
@@ -65,6 +73,55 @@ def test_every_entry_rests_and_fills_as_maker_at_its_own_price() -> None:
         assert each.maker
         assert each.price == sent[each.client_order_id].limit_price
     assert ended.checked.violations == ()
+    assert ended.crashes == []
+
+
+def test_shadow_entries_fill_as_makers_and_have_the_result_of_their_real_trades(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A whole bar between placing and deadline trades through every limit.
+
+    AAA reaches its target in the bar in which the shadow entry fills, where it does not count.
+    FFF is stopped in the bar in which its entry was placed, where a stop has its own price.
+    """
+    monkeypatch.setattr(scripted_market, "REST_MS", 150_000)
+    ended = run(shadow_book=True)
+    opened = {t.shadow_id: t for e in ended.of(ShadowTradesOpened) for t in e.trades}
+    closed = {t.shadow_id: t for e in ended.of(ShadowTradesClosed) for t in e.trades}
+    real = {trade.trade_id: trade for trade in ended.of(TradeClosed)}
+    assert opened
+    for trade in opened.values():
+        assert trade.entry_price == trade.planned_entry
+        assert trade.slippage == 0
+        units = trade.quantity * trade.contract_size
+        assert abs(trade.fee - trade.entry_price * units * trade.target_fee_rate) <= D("1e-8")
+        assert trade.target_fee_rate < trade.fee_rate
+    pairs = {
+        closed[each].symbol: (closed[each], real[make_trade_id(each)])
+        for each in closed
+        if make_trade_id(each) in real
+    }
+    assert set(pairs) == {"AAA", "BBB", "CCC", "DDD", "EEE", "FFF"}
+    assert pairs.pop("AAA")[0].r < 0
+    stopped, gapped = pairs.pop("FFF")
+    assert stopped.reason is gapped.exit_reason is ExitReason.STOP_LOSS
+    for shadow, trade in pairs.values():
+        assert (shadow.reason, shadow.exit_price) == (trade.exit_reason, trade.exit_price)
+        assert shadow.r == trade.r_multiple
+    assert ended.crashes == []
+
+
+def test_a_shadow_entry_without_a_price_beyond_its_limit_opens_no_trade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still(monkeypatch)
+    ended = run(minutes=2.5, shadow_book=True)
+    first = {e.candidates[0].candidate.bar_closed_at_ms for e in ended.of(CandidatesRefined)}
+    skipped = [s for e in ended.of(ShadowTradesOpened) for s in e.skipped]
+    unfilled = [s for s in skipped if s.denial.code == Deny.ENTRY_UNFILLED]
+    assert {s.symbol for s in unfilled} == {"AAA", "BBB", "CCC"}
+    assert all(s.shadow_id.startswith(str(min(first))) for s in unfilled)
+    assert not any(e.trades for e in ended.of(ShadowTradesOpened))
     assert ended.crashes == []
 
 
@@ -78,7 +135,9 @@ def test_an_entry_that_no_bar_trades_through_is_canceled_at_its_deadline(
     first = [i for i in sent.values() if i.symbol == "CCC"]
     assert first
     for each in first:
-        late_ms = canceled[each.client_order_id].at_ms - each.intended_at_ms - REST_MS
+        late_ms = (
+            canceled[each.client_order_id].at_ms - each.intended_at_ms - scripted_market.REST_MS
+        )
         assert 0 <= late_ms <= 1_000
         assert not ended.book.orders.of_symbol(each.symbol)
         assert each.permit_id not in ended.book.permits.reservations

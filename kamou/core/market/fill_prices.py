@@ -36,6 +36,15 @@ def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
     return max(tick, round_to_tick(Decimal(repr(price)), tick, side.rounding_against))
 
 
+def is_traded_through(side: OrderSide, limit: float, low: float, high: float) -> bool:
+    """Return True if prices from ``low`` to ``high`` fill a resting limit order.
+
+    They go beyond the limit; a touch fills nothing, and NaN does not either. The embedded venue
+    and the shadow book ask this function.
+    """
+    return side.is_limit_passed(limit, low, high)
+
+
 @attrs.frozen(kw_only=True)
 class SlippageModel:
     """The model of slippage: a taker pays half the spread and ``bps``.

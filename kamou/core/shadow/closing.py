@@ -20,7 +20,7 @@ from kamou.core.book.trades import r_multiple
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.kinds import ExitReason
 from kamou.core.market.bars import ATR_PERIOD, Bars, trailing_atr
-from kamou.core.market.fill_prices import PriceModels, as_money, nearest_tick
+from kamou.core.market.fill_prices import PriceModels, as_money, is_traded_through, nearest_tick
 from kamou.core.model import BPS_PER_UNIT, ZERO, Instrument
 
 HISTORY_BARS = ATR_PERIOD + 1  # before a bar, which its trailing ATR needs
@@ -78,7 +78,7 @@ def find_reached(
         first = bar.open if whole else stop
         price = models.stop.price(side, stop, first, extreme, bar.range_atr)
         return _fill_exit(trade, ExitReason.STOP_LOSS, price, (bar, models, tick))
-    if whole and side.is_limit_passed(float(target), bar.low, bar.high):
+    if whole and is_traded_through(side, float(target), bar.low, bar.high):
         reason = ExitReason.TAKE_PROFIT
         return ShadowExit(reason=reason, price=target, reference=target, at_ms=bar.closed_at_ms)
     return None

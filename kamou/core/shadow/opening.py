@@ -15,7 +15,7 @@ from kamou.core.book.shadow_events import ShadowTrade
 from kamou.core.codes import Deny
 from kamou.core.market.fill_prices import PriceModels, as_money, nearest_tick
 from kamou.core.model import BPS_PER_UNIT, Candidate, Denial, Instrument, Quote
-from kamou.core.risk.costs import taker_rate
+from kamou.core.risk.costs import maker_rate, taker_rate
 from kamou.core.risk.denials import deny_unusable_quote, make_denial
 from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.planning import EntryMarket, Prices, entry_prices, make_unsized
@@ -75,6 +75,11 @@ def open_shadow_trade(
     return _fill_entry(judged, (market, prices, sized), terms, now_ms)
 
 
+def deny_unfilled(trade: ShadowTrade, mark: Decimal) -> Denial:
+    """Return the denial of a trade whose resting entry did not fill by its deadline."""
+    return make_denial(Deny.ENTRY_UNFILLED, limit=trade.entry_price, mark=mark)
+
+
 def _fill_entry(
     judged: JudgedCandidate,
     planned: tuple[EntryMarket, Prices, Sized],
@@ -82,6 +87,8 @@ def _fill_entry(
     now_ms: int,
 ) -> ShadowTrade:
     """Return the trade with its entry filled as a taker, at worst at its limit.
+
+    The trade of an entry that rests has it filled as a maker, at its limit.
 
     ``planned`` has the market, the prices and the size of the plan.
     """
@@ -93,9 +100,12 @@ def _fill_entry(
     paid = terms.models.slippage.fill_price(
         mid, float(half_spread * BPS_PER_UNIT), side, instrument.tick
     )
-    entry = side.better(paid, prices.limit)
-    fee_rate = taker_rate(instrument, terms.parameters.costs)
-    worse = side.extra_cost(nearest_tick(mid, instrument.tick), entry)
+    rests = candidate.rest_ms > 0
+    entry = prices.limit if rests else side.better(paid, prices.limit)
+    costs = terms.parameters.costs
+    fee_rate, fee_of_maker = taker_rate(instrument, costs), maker_rate(instrument, costs)
+    reference = entry if rests else nearest_tick(mid, instrument.tick)
+    worse = side.extra_cost(reference, entry)
     return ShadowTrade(
         shadow_id=candidate.signal_id,
         strategy=candidate.strategy,
@@ -114,8 +124,8 @@ def _fill_entry(
         planned_risk=abs(prices.limit - prices.stop) * sized.quantity,
         half_spread=half_spread,
         fee_rate=fee_rate,
-        target_fee_rate=max(instrument.maker_fee, terms.parameters.costs.maker_bps / BPS_PER_UNIT),
-        fee=as_money(entry * sized.quantity * fee_rate),
+        target_fee_rate=fee_of_maker,
+        fee=as_money(entry * sized.quantity * (fee_of_maker if rests else fee_rate)),
         slippage=as_money(worse * sized.quantity),
         opened_at_ms=now_ms,
         closes_by_ms=now_ms + candidate.hold_ms if candidate.hold_ms else 0,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from tests.actors import scripted_market
 from tests.actors.strategy_files.scripted import Scripted
-
-REST_MS = 90_000
 
 
 class Resting(Scripted):
     name: ClassVar[str] = "resting"
-    entry_rest_ms: ClassVar[int] = REST_MS
+    entry_rest_ms: ClassVar[int] = scripted_market.REST_MS
 
 
 strategy = Resting
