@@ -33,6 +33,7 @@ from kamou.simulator.invariants.outside_changes import OutsideChanges
 from kamou.simulator.invariants.permits import Permits
 from kamou.simulator.invariants.position_size import PositionSize
 from kamou.simulator.invariants.promised_risk import PromisedRisk
+from kamou.simulator.invariants.resting_entries import RestingEntries
 from kamou.simulator.invariants.site_record import find_site_event_errors
 from kamou.simulator.invariants.time_limits import TimeLimits
 from kamou.simulator.invariants.venue_records import (
@@ -94,6 +95,7 @@ class Monitor:
         self._day_loss = DayLoss(seen, report)
         self.crashes = Crashes(report, InjectedCrashError)
         self._time_limits = TimeLimits(seen, report)
+        self._resting = RestingEntries(seen, report)
         self._day_unknown = False  # a restored journal has no open day
         self._sampled_ms = 0
         self._reported = 0  # violations of the checker reported so far
@@ -223,6 +225,7 @@ class Monitor:
         if self._observed.sample_equity(now_ms):
             self.halts.check_overdue(now_ms)
             self._time_limits.check_overdue(now_ms)
+            self._resting.check_overdue(now_ms)
         if self._checker.held:
             self._checker.check_until(now_ms)
         if now_ms - self._sampled_ms >= SAMPLE_MS:
@@ -250,6 +253,7 @@ class Monitor:
             self._time_limits.record_fill(record)
         elif isinstance(record, OrderAudit):
             self._order_ids.check_accepted(record)
+            self._resting.record_order(record)
         self._checker.take(record)
 
     def _note_record(self, record: AuditRecord) -> None:

@@ -65,6 +65,7 @@ class HardRule(StrEnum):
     UNEARNED = "UNEARNED"  # 15
     TRANSITION = "TRANSITION"
     OVERDUE = "OVERDUE"
+    RESTING = "RESTING"
     ORDER_FLOW = "ORDER_FLOW"  # 16
 
 

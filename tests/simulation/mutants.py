@@ -63,6 +63,7 @@ def table() -> tuple[Mutant, ...]:
     from tests.simulation.mutants_of_money import MONEY
     from tests.simulation.mutants_of_order_flow import ORDER_FLOW
     from tests.simulation.mutants_of_orders import ORDERS
+    from tests.simulation.mutants_of_resting_entries import RESTING_ENTRIES
     from tests.simulation.mutants_of_shadows import SHADOWS
     from tests.simulation.mutants_of_the_gate import GATE
     from tests.simulation.mutants_of_the_refiner import REFINER
@@ -71,4 +72,6 @@ def table() -> tuple[Mutant, ...]:
     from tests.simulation.mutants_of_the_vetoes import VETOES
 
     parts = (ORDERS, MONEY, REVIEWER, LIMITS, SITE, REFINER, VETOES, DECISIONS, SHADOWS, GATE)
-    return tuple(mutant for part in (*parts, ORDER_FLOW, FOR_TESTS) for mutant in part)
+    return tuple(
+        mutant for part in (*parts, ORDER_FLOW, RESTING_ENTRIES, FOR_TESTS) for mutant in part
+    )

@@ -29,6 +29,33 @@ ANOTHER = "1.test.BBB"
 """The signal of a plan in the symbol BBB."""
 
 
+# --- resting entries -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+def test_a_post_only_entry_that_is_live_a_minute_after_its_deadline_is_reported(
+    canceled: bool,
+) -> None:
+    story = begin()
+    plan = plan_of(rest_ms=120_000, limit_price=D("90"), entry_price=D("90"), stop_price=D("85"))
+    story.grant(plan)
+    story.read_quote()
+    entry, attached = story.send_entry(plan)
+    assert entry.post_only
+    story.engine.place(
+        make_order_request(entry), tuple(make_order_request(each) for each in attached)
+    )
+    story.look()
+    story.engine.advance(entry.intended_at_ms + 120_000 + 60_000)
+    story.look()
+    assert HardRule.RESTING not in story.rules
+    if canceled:
+        story.engine.cancel(entry.client_order_id)
+    story.engine.advance(entry.intended_at_ms + 120_000 + 61_001)
+    story.look()
+    assert (HardRule.RESTING in story.rules) is not canceled
+
+
 # --- permits ---------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ replaces it, with the weight ``trade_weight`` and the proxy ``tfi``.
 
 Stop and take-profit are in ATR of 15 minutes: the ATR of the trade timeframe times the square root
 of 15 minutes over that timeframe, because ranges grow with the square root of time. Entries take,
-so vetoes count the cost of a taker; post-only entries do not exist (decision 44).
+unless ``entry_deadline_s`` lets them rest as post-only orders; vetoes count the cost of either.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from kamou.core.market.flow import FLOW_WINDOW_MS
 from kamou.core.market.panel import Panel
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.strategies.base import (
+    ENTRY_REST_MAX_MS,
     FLAT_RELATIVE,
     STALE_PERIODS,
     Parameters,
@@ -103,7 +104,8 @@ class OrderFlowParameters(Parameters):
     atr_period: int = parameter(14, "period of ATR", unit="bars", low=2, high=1_000)
     stop_atr: float = parameter(
         1.5,
-        "distance of the stop from the quote's ask (long) or bid (short), in ATR of 15 minutes",
+        "distance of the stop from the quote's ask (long) or bid (short), in ATR of 15 minutes;"
+        " from the limit of an entry that rests",
         unit="ATR",
         low="0.1",
         high=20,
@@ -118,6 +120,14 @@ class OrderFlowParameters(Parameters):
     )
     hold_minutes: int = parameter(
         60, "maximum age of a position; then it is closed", unit="min", low=1, high=60
+    )
+    entry_deadline_s: int = parameter(
+        0,
+        "time for which a post-only entry rests at the quote's bid (long) or ask (short); then it"
+        " is canceled. 0: the entry takes",
+        unit="s",
+        low=0,
+        high=ENTRY_REST_MAX_MS // 1_000,
     )
 
 
@@ -172,6 +182,10 @@ class OrderFlow:
                 figures=("ofi_z", "trade_z"),
             ),
         }
+
+    @property
+    def entry_rest_ms(self) -> int:
+        return self.parameters.entry_deadline_s * 1_000
 
     def hold_ms(self, _period_ms: int) -> int:
         return self.parameters.hold_minutes * MINUTE_MS

@@ -21,6 +21,6 @@ events, sent orders, records of the venue's audit log, exits of actors and the e
 15. ``earned_sizes``, with the figures of ``gate_arithmetic``.
 16. ``gathered_windows``.
 
-``time_limits`` has no number. ``observed`` has the state that several invariants read, and
-``outside_changes`` has the changes that the system cannot know yet.
+``time_limits`` and ``resting_entries`` have no number. ``observed`` has the state that several
+invariants read, and ``outside_changes`` has the changes that the system cannot know yet.
 """

@@ -18,7 +18,7 @@ from kamou.core.indicators.order_flow import LEVELS, SPREAD, TRADE_IMBALANCE, WI
 from kamou.core.market.flow import FLOW_WINDOW_MS
 from kamou.core.market.panel import Panel
 from kamou.core.strategies import make_panel
-from kamou.core.strategies.base import StrategyScores
+from kamou.core.strategies.base import RestingStrategy, StrategyScores
 from kamou.core.strategies.conformance import SYMBOLS, MadeMarket, make_market
 from kamou.core.strategies.order_flow import OrderFlow, OrderFlowParameters
 
@@ -165,3 +165,13 @@ def test_the_defaults_are_those_of_the_design() -> None:
     panel = make_panel([strategy], ["A"], HOUR_MS)
     assert panel.history_ms >= 331 * FLOW_WINDOW_MS
     assert strategy.warmup_bars(5 * MINUTE_MS) >= 301
+
+
+@pytest.mark.parametrize("deadline_s", [0, 1, 120, 600])
+def test_entries_rest_for_the_deadline_of_the_settings_and_take_without_one(
+    deadline_s: int,
+) -> None:
+    made = OrderFlow(OrderFlowParameters(entry_deadline_s=deadline_s))
+    assert isinstance(made, RestingStrategy)
+    assert made.entry_rest_ms == deadline_s * 1_000
+    assert OrderFlow().entry_rest_ms == 0
