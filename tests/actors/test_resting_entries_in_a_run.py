@@ -105,9 +105,9 @@ def test_shadow_entries_fill_as_makers_and_have_the_result_of_their_real_trades(
     assert pairs.pop("AAA")[0].r < 0
     stopped, gapped = pairs.pop("FFF")
     assert stopped.reason is gapped.exit_reason is ExitReason.STOP_LOSS
-    for shadow, trade in pairs.values():
-        assert (shadow.reason, shadow.exit_price) == (trade.exit_reason, trade.exit_price)
-        assert shadow.r == trade.r_multiple
+    for shadow, other in pairs.values():
+        assert (shadow.reason, shadow.exit_price) == (other.exit_reason, other.exit_price)
+        assert shadow.r == other.r_multiple
     assert ended.crashes == []
 
 
