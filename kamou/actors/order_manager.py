@@ -166,12 +166,15 @@ class OrderManager(Actor[OrderMessage]):
         No cancel begins after ``LOOK_MAX_MS``.
         """
         executor, until_ms = self._executor, self.clock.now_ms() + LOOK_MAX_MS
-        for order in tuple(executor.book.orders.unsettled.values()):
-            if order.intent.post_only and self.clock.now_ms() < until_ms:
+        entries = [o for o in executor.book.orders.unsettled.values() if o.intent.post_only]
+        for order in entries:
+            if self.clock.now_ms() < until_ms:
                 await executor.cancel(order.client_order_id, order.intent.symbol, "orderly stop")
                 await self._resolve(
                     executor.book.orders.unsettled.get(order.client_order_id, order)
                 )
+        if entries:
+            await self._settle()  # so that no permit of theirs stays reserved
 
     async def _journal_updates(self) -> None:
         """Journal the fills and orders that wait in the mailbox."""

@@ -154,6 +154,7 @@ def test_an_orderly_stop_cancels_resting_entries_and_keeps_stops(
     assert sent
     assert {e.client_order_id for e in ended.of(OrderClosed)} >= set(sent)
     assert not [o for o in ended.orders if not o.reduce_only]
+    assert ended.book.permits.reservations == {}
     assert ended.crashes == []
 
 
