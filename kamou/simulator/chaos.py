@@ -1,6 +1,7 @@
 """``Chaos``, one seed's faults over time.
 
-It says when each begins and whether it strikes, and counts each strike. ``covered_ms`` measures how much of a period some windows cover.
+It says when each begins and whether it strikes, and counts each strike. ``covered_ms`` measures how
+much of a period some windows cover.
 """
 
 from __future__ import annotations
