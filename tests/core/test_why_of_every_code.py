@@ -27,6 +27,7 @@ from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.risk.states import EquityRead, decide_resume
 from kamou.core.risk.verdict import Denied
+from kamou.core.shadow.opening import deny_unfilled
 from kamou.core.strategies import make_strategies
 from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
 from kamou.core.strategies.conformance import SYMBOLS
@@ -39,6 +40,7 @@ from kamou.store.journal import JournalWriter
 from tests.core.denial_cases import ROWS
 from tests.core.risk.test_planning import candidate as wanted
 from tests.core.risk.test_planning import early_denial
+from tests.core.shadow_cases import shadow_trade
 from tests.core.strategies.test_strategies_conformance import MARKET, PERIOD, fresh
 from tests.core.trading_cases import NOON, D, Story, intent, plan, quote, review
 from tests.core.vetoes.test_vetoes import NOW, RUINOUS, VETOES, candidate, context
@@ -117,6 +119,7 @@ def denials() -> Iterator[Denial]:
     exhausted = early_denial(full.book, RiskLimits(open_risk_max=D("0.0001")), wanted("XRPUSDT"))
     assert exhausted is not None
     yield exhausted
+    yield deny_unfilled(shadow_trade("1.mean_reversion.SOLUSDT"), D(99))
 
 
 def vetoes() -> tuple[Denial, ...]:

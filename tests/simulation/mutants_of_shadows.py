@@ -32,7 +32,7 @@ SHADOWS = (
     ),
     exits(
         name="a touch fills the target of a shadow trade",
-        old="side.is_limit_passed(float(target), bar.low, bar.high)",
+        old="is_traded_through(side, float(target), bar.low, bar.high)",
         new="side.opposite.is_stop_hit(float(target), bar.low, bar.high)",
         fails=(
             "test_a_target_that_is_touched_fills_nothing_and_one_that_is_passed_fills_as_maker",
@@ -40,8 +40,8 @@ SHADOWS = (
     ),
     exits(
         name="a shadow trade reaches its target at a price that is older than it",
-        old="    if whole and side.is_limit_passed",
-        new="    if side.is_limit_passed",
+        old="    if whole and is_traded_through",
+        new="    if is_traded_through",
         fails=(
             "test_in_the_bar_of_its_opening_a_trade_can_be_stopped_and_cannot_reach_its_target",
         ),
