@@ -29,7 +29,7 @@ from kamou.venue.market.generated_day import Moves, day_rng
 from kamou.venue.market.universe import Universe
 
 FLOW = 20  # random stream, so that the draws of flow change no price
-FORESIGHT = 0.7  # of a market with the edge of the order flow
+FORESIGHT = 0.8  # of a market with the edge of the order flow
 
 
 @attrs.frozen(kw_only=True)
