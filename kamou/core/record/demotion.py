@@ -2,9 +2,10 @@
 
 The record that made a strategy a canary is its **reference**; the trades since are **monitored**.
 Both are trades of the same attempt. The limits are calibrated on the reference: its blocks are
-resampled by the stationary bootstrap (``core/record/bootstrap.py``) to paths of
-``HORIZON_TRADES`` trades. On at most ``FALSE_ALARMS_MAX`` of such paths the CUSUM ever exceeds its
-limit. The drawdown limit is the 95th percentile of the paths' maximum drawdown. All results are R.
+resampled by the stationary bootstrap (``core/record/bootstrap.py``) to paths of at least
+``HORIZON_TRADES`` trades and ``HORIZON_BLOCKS`` blocks. On at most ``FALSE_ALARMS_MAX`` of such
+paths the CUSUM ever exceeds its limit. The drawdown limit is the 95th percentile of the paths'
+maximum drawdown. All results are R.
 
 The calibration cannot know how far the reference is better than the strategy by luck.
 """
@@ -12,7 +13,7 @@ The calibration cannot know how far the reference is better than the strategy by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -28,10 +29,12 @@ from kamou.core.record.bootstrap import block_length, bootstrap_indices, data_di
 from kamou.core.record.e_values import ResultOfTrade, mean
 
 ROLLING_TRADES = 30
-HORIZON_TRADES = 300  # trades of a resampled path
+HORIZON_TRADES = 300  # trades of a resampled path, at least
+# Blocks of a path, at least: 300 trades of a busy strategy are two days, and limits that hold for
+# two days demoted a planted edge of 1 R within two days of its canary (seed 6).
+HORIZON_BLOCKS = 30
 FALSE_ALARMS_MAX = 0.02  # share of paths on which the CUSUM exceeds its limit
 DRAWDOWN_QUANTILE = 0.95  # of the maximum drawdowns of the paths
-PATHS_AT_ONCE = 1_000  # at once in memory
 RESAMPLED_PATHS = 10_000  # so that the share of false alarms has a standard error of 0.0014
 ALARMS_MARGIN = 2 * math.sqrt(FALSE_ALARMS_MAX * (1 - FALSE_ALARMS_MAX) / RESAMPLED_PATHS)
 """Two standard errors, by which the calibrated share stays below ``FALSE_ALARMS_MAX``."""
@@ -90,8 +93,10 @@ def calibrate_limits(reference: Iterable[ResultOfTrade]) -> DemotionLimits:
     """
     ordered = sort_trades(reference)
     reference_mean = _round_up(mean([each.r for each in ordered]))
-    measured = [_extremes(paths, float(reference_mean) / 2) for paths in resample_paths(ordered)]
-    cusums, drawdowns = (np.sort(np.concatenate(each)) for each in zip(*measured, strict=True))
+    results, starts = _find_blocks(ordered)
+    drawn, walked = draw_paths(results, starts)
+    cusums = np.sort(find_highest(float(reference_mean) / 2 - results, starts, drawn, walked))
+    drawdowns = np.sort(find_highest(-results, starts, drawn, walked))
     alarms = math.floor((FALSE_ALARMS_MAX - ALARMS_MARGIN) * RESAMPLED_PATHS)
     falls = math.floor((1 - DRAWDOWN_QUANTILE) * RESAMPLED_PATHS)
     return DemotionLimits(
@@ -101,22 +106,27 @@ def calibrate_limits(reference: Iterable[ResultOfTrade]) -> DemotionLimits:
     )
 
 
-def resample_paths(ordered: Sequence[ResultOfTrade]) -> Iterator[Floats]:
-    """Yield resampled R of trades, in chunks ``[PATHS_AT_ONCE, HORIZON_TRADES]``.
-
-    Blocks are drawn whole, with the trades of a block in their order, until a path has
-    ``HORIZON_TRADES``; the last block is cut. The seed is the digest of days and results.
-
-    Args:
-        ordered: at least one trade, in the order of ``sort_trades``.
-    """
+def _find_blocks(ordered: Sequence[ResultOfTrade]) -> tuple[Floats, Ints]:
+    """Return the R of all trades, and the place of each block's first trade."""
     results = np.array([float(each.r) for each in ordered])
     days = np.array([each.opened_at_ms // DAY_MS for each in ordered])
-    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
-    lengths = np.diff(starts, append=len(days))
-    draws = -(-HORIZON_TRADES // int(lengths.min()))
+    return results, np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+
+
+def draw_paths(results: Floats, starts: Ints) -> tuple[Ints, Ints]:
+    """Return the drawn blocks of each path ``[paths, draws]``, and how many it walks ``[paths]``.
+
+    A path walks blocks until it has ``HORIZON_TRADES`` and ``HORIZON_BLOCKS``. The seed is the
+    digest of blocks and results.
+
+    Args:
+        results: R of at least one trade, in the order of ``sort_trades``.
+        starts: place of each block's first trade.
+    """
+    lengths = np.diff(starts, append=len(results))
+    draws = max(HORIZON_BLOCKS, -(-HORIZON_TRADES // int(lengths.min())))
     rounds = -(-draws // len(starts))  # one resample has only as many blocks as the reference
-    seed = int(data_digest(days.astype(np.float64), results)[:16], 16)
+    seed = int(data_digest(starts.astype(np.float64), results)[:16], 16)
     indices = bootstrap_indices(
         len(starts),
         resamples=RESAMPLED_PATHS * rounds,
@@ -124,40 +134,38 @@ def resample_paths(ordered: Sequence[ResultOfTrade]) -> Iterator[Floats]:
         generator=Generator(PCG64(seed)),
     )
     drawn = np.concatenate(list(indices)).reshape(RESAMPLED_PATHS, -1)[:, :draws]
-    for first in range(0, RESAMPLED_PATHS, PATHS_AT_ONCE):
-        blocks = drawn[first : first + PATHS_AT_ONCE]
-        yield results[_places(starts[blocks], lengths[blocks])]
+    short = np.cumsum(lengths[drawn], axis=1) < HORIZON_TRADES
+    return drawn, np.maximum(np.count_nonzero(short, axis=1) + 1, HORIZON_BLOCKS)
 
 
-def _places(starts: Ints, lengths: Ints) -> Ints:
-    """Return the place of each trade of a path in the reference, ``[paths, trades]``.
+def find_highest(steps: Floats, starts: Ints, drawn: Ints, walked: Ints) -> Floats:
+    """Return the highest level of each path: S = max(0, S + step), from 0.
+
+    A block is walked at once. From a level S it ends at the higher of S + its sum and of its level
+    from 0, and its highest level is the higher of S + its highest partial sum and of that from 0.
 
     Args:
-        starts: place of the first trade of each drawn block, ``[paths, draws]``.
-        lengths: trades of each drawn block, ``[paths, draws]``.
+        steps: of all trades, in the order of ``sort_trades``.
+        starts: place of each block's first trade.
+        drawn, walked: as ``draw_paths`` returns them.
     """
-    ends = np.cumsum(lengths, axis=1)
-    places = np.arange(HORIZON_TRADES)
-    rows = np.arange(len(ends))[:, np.newaxis]
-    beyond = int(ends.max()) + HORIZON_TRADES  # more than any place of a row
-    block = np.searchsorted((ends + rows * beyond).ravel(), places + rows * beyond, side="right")
-    block -= rows * ends.shape[1]
-    before = np.take_along_axis(ends - lengths, block, axis=1)
-    found: Ints = np.take_along_axis(starts, block, axis=1) + places - before
-    return found
+    sums, peaks, ends, tops = np.array(
+        [_walk_block(block) for block in np.split(steps, starts[1:])]
+    ).T
+    level, highest = np.zeros((2, len(drawn)))
+    for draw, block in enumerate(drawn.T):
+        on = draw < walked
+        reached = np.maximum(level + peaks[block], tops[block])
+        highest = np.where(on, np.maximum(highest, reached), highest)
+        level = np.maximum(level + sums[block], ends[block])
+    return highest
 
 
-def _extremes(paths: Floats, k: float) -> tuple[Floats, Floats]:
-    """Return the largest CUSUM and the largest drawdown of each path."""
-    # Both are the largest rise of a sum above its lowest point so far, which is at most 0.
-    return _largest_rise(k - paths), _largest_rise(-paths)
-
-
-def _largest_rise(steps: Floats) -> Floats:
-    sums = np.cumsum(steps, axis=1)
-    lowest = np.minimum(np.minimum.accumulate(sums, axis=1), 0.0)
-    found: Floats = (sums - lowest).max(axis=1)
-    return found
+def _walk_block(steps: Floats) -> tuple[float, float, float, float]:
+    """Return sum, highest partial sum, and last and highest level from 0 of a block."""
+    partial = np.cumsum(steps)
+    levels = partial - np.minimum(np.minimum.accumulate(partial), 0.0)
+    return float(partial[-1]), float(partial.max()), float(levels[-1]), float(levels.max())
 
 
 def _round_up(value: Fraction | float) -> Decimal:

@@ -8,8 +8,8 @@ Where the OFI or its z-score is unknown, the trade imbalance ``(2 bought - volum
 replaces it, with the weight ``trade_weight`` and the proxy ``tfi``.
 
 Stop and take-profit are in ATR of 15 minutes: the ATR of the trade timeframe times the square root
-of 15 minutes over that timeframe, because ranges grow with the square root of time. Entries take,
-unless ``entry_deadline_s`` lets them rest as post-only orders; vetoes count the cost of either.
+of 15 minutes over that timeframe, because ranges grow with the square root of time. Entries rest as
+post-only orders for ``entry_deadline_s``, or take if it is 0; vetoes count the cost of either.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class OrderFlowParameters(Parameters):
         60, "maximum age of a position; then it is closed", unit="min", low=1, high=60
     )
     entry_deadline_s: int = parameter(
-        0,
+        120,
         "time for which a post-only entry rests at the quote's bid (long) or ask (short); then it"
         " is canceled. 0: the entry takes",
         unit="s",

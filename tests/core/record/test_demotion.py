@@ -12,12 +12,14 @@ from numpy.random import default_rng
 
 from kamou.core.day import DAY_MS
 from kamou.core.record.demotion import (
+    HORIZON_BLOCKS,
     HORIZON_TRADES,
+    RESAMPLED_PATHS,
     Deterioration,
     calibrate_limits,
+    draw_paths,
+    find_highest,
     measure_deterioration,
-    resample_paths,
-    sort_trades,
 )
 from kamou.core.record.e_values import ResultOfTrade
 from tests.core.record.test_gate_transitions import by_line, trade
@@ -79,26 +81,51 @@ def test_the_limits_do_not_depend_on_the_order_of_the_rows() -> None:
     assert calibrate_limits(record) == calibrate_limits(record[::-1])
 
 
-def test_paths_are_whole_blocks_of_the_record_in_their_order() -> None:
-    """Each trade has an R of its own, so that its neighbors in a path can be told."""
-    record = made([str(Decimal(n) / 100) for n in range(60)], 4)
-    blocks = {tuple(range(first, first + 4)) for first in range(0, 60, 4)}
-    seen = set()
-    (first, *_others) = resample_paths(sort_trades(record))
-    for path in first[:50]:
-        numbers = [round(float(each) * 100) for each in path]
-        assert len(numbers) == HORIZON_TRADES
-        found = {tuple(numbers[at : at + 4]) for at in range(0, HORIZON_TRADES, 4)}
-        assert found <= blocks
-        seen |= found
-    assert seen == blocks
+@pytest.mark.parametrize("seed", range(10))
+def test_the_highest_level_of_a_path_is_that_of_its_trades_walked_one_by_one(seed: int) -> None:
+    chance = default_rng(seed)
+    lengths = chance.integers(1, 40, 20)
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    steps = np.round(chance.normal(-0.2, 1.5, int(lengths.sum())), 3)
+    drawn, walked = draw_paths(steps, starts)
+    assert len(drawn) == RESAMPLED_PATHS
+    found = find_highest(steps, starts, drawn, walked)
+    blocks = np.split(steps, starts[1:])
+    for path in range(0, RESAMPLED_PATHS, 500):
+        level = highest = 0.0
+        trades, count = 0, 0
+        for block in drawn[path]:
+            if trades >= HORIZON_TRADES and count >= HORIZON_BLOCKS:
+                break
+            for step in blocks[block]:
+                level = max(0.0, level + float(step))
+                highest = max(highest, level)
+            trades, count = trades + len(blocks[block]), count + 1
+        assert trades >= HORIZON_TRADES
+        assert count == walked[path] >= HORIZON_BLOCKS
+        assert found[path] == pytest.approx(highest, abs=1e-9)
+
+
+def test_a_busy_record_is_judged_over_a_month_of_days() -> None:
+    """Over 300 trades, two of its days, the limit would be that of two days."""
+    chance = default_rng(11)
+    good, bad = (["2"] * 120 + ["-1"] * 30, ["-1"] * 80 + ["2"] * 70)
+    days = [bad if day % 7 == 3 else good for day in range(14)]
+    record = made([each for day in days for each in chance.permutation(day)], 150)
+    limits = calibrate_limits(record)
+    k = Fraction(limits.reference_mean) / 2
+    worst = [
+        worst_levels(walk_blocks([by_line(each) for each in record], 4_500, chance), k)[0]
+        for _ in range(60)
+    ]
+    assert share(level > limits.cusum for level in worst) <= 0.02 + 3 * 0.018
 
 
 def test_neighboring_days_stay_together_in_two_of_three_draws() -> None:
     """The mean length is the third root of the days: 27 days, 3 days."""
-    record = made([str(Decimal(n) / 100) for n in range(27)], 1)
-    (paths, *_others) = resample_paths(sort_trades(record))
-    steps = np.diff(np.rint(paths[:200, :27] * 100), axis=1) % 27
+    drawn, walked = draw_paths(np.arange(27.0), np.arange(27))
+    assert (walked == HORIZON_TRADES).all()  # one trade a block
+    steps = np.diff(drawn[:200, :27], axis=1) % 27
     assert np.mean(steps == 1) == pytest.approx(2 / 3 + 1 / 3 / 27, abs=0.02)
 
 
