@@ -113,7 +113,9 @@ def import_(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Check bars, funding and open interest, and store them as a dataset.
+    """Check bars and the data beside them, and store them as a dataset.
+
+    Beside the bars there may be funding, open interest, long/short ratios and the premium index.
 
     Several directories and files become one dataset. If a file has corrupt, unsorted, duplicate or
     future rows, or lacks rows without --allow-gaps, the error names the row and the reason, and
@@ -258,6 +260,16 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
         print_error_line(f"damaged: {each.name}: {each.reason}")
 
 
+def _list_inputs(summary: DatasetSummary) -> list[str]:
+    """Return a line for each input that only some datasets have, with its number."""
+    source = summary.ratio_source or "unknown"
+    top = f" and {summary.top_ratio_rows:,} of top traders" * (summary.top_ratio_rows > 0)
+    found = ((summary.ratio_rows, "long/short ratio", f"{top}, source: {source}"),)
+    return [
+        f"{summary.name} has {count_words(rows, what)}{more}" for rows, what, more in found if rows
+    ]
+
+
 def _print_datasets(sets: Sequence[DatasetSummary]) -> None:
     columns = (
         "name",
@@ -286,6 +298,8 @@ def _print_datasets(sets: Sequence[DatasetSummary]) -> None:
     )
     print_table("", columns, rows)
     for each in sets:
+        for line in _list_inputs(each):
+            print_line(line)
         for gap in each.gaps:
             lacks = (
                 f"{count_words(gap.bars, 'bar')} from {format_time(gap.after_ms + each.period_ms)}"

@@ -27,7 +27,11 @@ from kamou.core.record.backtest_figures import BacktestRecord, backtest_figures,
 from kamou.core.record.underwater import depths_below_peak
 from kamou.core.strategies import make_strategies
 from kamou.runs import backtest_lists as lists
-from kamou.runs.dataset_notes import describe_dataset_notes, find_dataset_notes
+from kamou.runs.dataset_notes import (
+    describe_dataset_notes,
+    describe_inputs,
+    find_dataset_notes,
+)
 from kamou.runs.facts import facts_digest
 from kamou.runs.tested_market import describe_data, measure_market
 from kamou.settings.config import Settings, canonical_json, digest
@@ -97,7 +101,7 @@ def report_backtest(finished: FinishedBacktest) -> BacktestReport:
         "settings": json.loads(canonical_json(finished.settings)),
         "config_digest": digest(finished.settings),
         "data": describe_data(market, as_of_ms),
-        "data_notes": describe_dataset_notes(notes),
+        "data_notes": [*describe_inputs(market), *describe_dataset_notes(notes)],
         "dataset_notes": notes,
         "strategy_failures": list(finished.strategy_failures),
         "strategy_files": finished.settings.strategies.enabled_hashes,

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
 
+import numpy as np
+
 from kamou.core.day import show_utc
 from kamou.core.kinds import ExitReason
 from kamou.core.market.price_jumps import find_jumps
@@ -61,6 +63,19 @@ def describe_dataset_notes(notes: DatasetNotes) -> list[str]:
         for each in notes["jumps"]
     ]
     return [*_shorten(ended, "symbols ended"), *_shorten(jumps, "jumps")]
+
+
+def describe_inputs(market: RecordedMarket) -> list[str]:
+    """Return a line if the market has ratios: they are of another exchange."""
+    data = market.data
+    if data.ratios is None:
+        return []
+    rows = int(np.count_nonzero(~np.isnan(data.ratios.values)))
+    source = data.ratio_source or "unknown, because no file or folder has its name"
+    return [
+        f"external input: {count_words(rows, 'long/short ratio')}, not of this venue's accounts; "
+        f"source: {source}"
+    ]
 
 
 def _settled_words(ended: EndedSymbol) -> str:

@@ -5,7 +5,8 @@ columns have one meaning, the column is used whose name comes first in ``TIMES``
 table. Columns without a meaning here, such as ``quote_volume`` or ``close_time``, are ignored.
 
 If a file has columns of several kinds, the first kind of ``Kind`` is used, unless the name of the
-file or of a folder says another kind.
+file or of a folder says another kind. Ratios of long to short accounts are read beside it, because
+exchanges publish them in one file with open interest.
 """
 
 from __future__ import annotations
@@ -25,11 +26,18 @@ NAMES_CHARS_MAX = 200  # of a file's column names in an error
 
 
 class Kind(StrEnum):
-    """Kind of the rows of a file: bars, funding or open interest."""
+    """Kind of the rows of a file."""
 
     BARS = "bars"
     FUNDING = "funding"
     OPEN_INTEREST = "open interest"
+    RATIOS = "long/short ratio"
+    TOP_RATIOS = "top traders' long/short ratio"
+
+
+RATIO_KINDS = (Kind.RATIOS, Kind.TOP_RATIOS)
+# Their times say when a row became known; that of a bar is its open.
+KINDS_OF_INSTANTS = (Kind.OPEN_INTEREST, *RATIO_KINDS)
 
 
 TIMES = (
@@ -45,6 +53,7 @@ SYMBOL_HEADERS = (
 )
 COINS = ("coin",)
 VENUES = ("venue", "exchange")
+BINANCE_RATIO = "count_long_short_ratio"  # as only Binance's public metrics name it
 NUMBERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     Kind.BARS: {
         "open": ("open", "o", "open_price"),
@@ -61,6 +70,15 @@ NUMBERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     },
     Kind.OPEN_INTEREST: {
         "sum_open_interest": ("sum_open_interest", "open_interest", "openinterest", "oi")
+    },
+    # Ratios of accounts; those of positions or of taker volume are other figures.
+    Kind.RATIOS: {
+        "long_short_ratio": (BINANCE_RATIO, "global_account_ls", "global_long_short_ratio")
+    },
+    Kind.TOP_RATIOS: {
+        "top_trader_ratio": (
+            *("count_toptrader_long_short_ratio", "top_account_ls", "top_trader_long_short_ratio"),
+        )
     },
 }
 DOLLARS = ("oi_usd", "sum_open_interest_value", "open_interest_value", "open_interest_usd")
@@ -93,6 +111,7 @@ class Columns:
     suffix: str = ""  # appended to each symbol
     venue: str | None = None
     wide: tuple[str, ...] = ()  # columns that are symbols, of a file with one column for each
+    beside: tuple[tuple[Kind, str], ...] = ()  # kinds of ratios in the file, with their columns
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -102,7 +121,13 @@ class Columns:
     @property
     def wanted(self) -> tuple[str, ...]:
         """Return the names of all columns to read."""
-        return (*self.texts, self.time, *self.numbers.values(), *self.wide)
+        beside = (column for _, column in self.beside)
+        return (*self.texts, self.time, *self.numbers.values(), *self.wide, *beside)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return the kinds of all columns that are read."""
+        return (self.kind, *(kind for kind, _ in self.beside))
 
 
 def find_columns(
@@ -124,7 +149,7 @@ def find_columns(
     if role is not None and role not in KIND_OF_ROLE:
         return f"{role}, by the name of the file or its folder"
     time = found.first(TIMES) or found.first(UNNAMED_TIMES)
-    kinds = [each for each in Kind if found.has_numbers(each)]
+    kinds = [each for each in NUMBERS if found.has_numbers(each)]
     wanted = KIND_OF_ROLE.get(role) if role is not None else None
     kind = wanted if wanted in kinds else next(iter(kinds), None)
     if time is None:
@@ -147,6 +172,11 @@ def find_columns(
         symbol=coin if symbol is None else symbol,
         suffix="" if symbol is not None or coin is None else VENUE_QUOTE,
         venue=found.first(VENUES),
+        beside=tuple(
+            (each, found.need(*next(iter(NUMBERS[each].values()))))
+            for each in RATIO_KINDS
+            if each in kinds and each is not kind and kind in KINDS_OF_INSTANTS
+        ),
     )
 
 
@@ -230,5 +260,5 @@ def _describe_unknown(found: _Header, reason: str) -> str:
     shown = escape_text(", ".join(sorted(found.names)), chars_max=NAMES_CHARS_MAX)
     return (
         f"{reason}: {shown}; bars have open, high, low, close and volume, funding has "
-        "funding_rate, open interest has sum_open_interest"
+        "funding_rate, open interest has sum_open_interest, ratios have count_long_short_ratio"
     )

@@ -8,6 +8,7 @@ and ``gaps`` differs.
 from __future__ import annotations
 
 import hashlib
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ import attrs
 import msgspec
 import numpy as np
 
+from kamou.core.arrays import Floats
 from kamou.core.day import DAY_MS
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, Gap
 from kamou.core.market.bars import Dataset
@@ -32,6 +34,13 @@ BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE = (
     "open_interest.parquet",
 )
 FILES = (BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE)
+RATIOS_FILE, TOP_RATIOS_FILE, PREMIUM_FILE = (
+    "long_short_ratios.parquet",
+    "top_trader_ratios.parquet",
+    "premium_index.parquet",
+)
+# Only of a dataset that has the data, so that one without it is stored as before there were any.
+OPTIONAL_FILES = (RATIOS_FILE, TOP_RATIOS_FILE, PREMIUM_FILE)
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 AVAILABLE = "available_ms"  # the time column of a series
 GAPS_LISTED_MAX = 100  # in meta.json; ``gaps_total`` counts all
@@ -69,7 +78,8 @@ class StoredGap:
 class StoredMeta:
     """The fields of ``meta.json`` in the order of the file.
 
-    ``files`` has the SHA-256 of each file in hex, and ``sha256`` is a hash over these.
+    ``files`` has the SHA-256 of each file in hex, and ``sha256`` is a hash over these. The fields
+    with a default are in the file only if they differ from it.
     """
 
     format: int
@@ -88,6 +98,22 @@ class StoredMeta:
     gaps_total: Count
     files: dict[str, Sha256]
     sha256: Sha256
+    ratio_rows: Count = 0  # ratios of all accounts
+    top_ratio_rows: Count = 0
+    ratio_period_ms: PeriodMs | None = None
+    ratio_source: str = ""  # the exchange whose accounts the ratios count; empty: unknown
+    premium_rows: Count = 0
+    premium_period_ms: PeriodMs | None = None
+
+    def to_json(self) -> bytes:
+        """Return the content of ``meta.json``."""
+        unset = [
+            each.name
+            for each in attrs.fields(StoredMeta)
+            if each.default is not attrs.NOTHING and getattr(self, each.name) == each.default
+        ]
+        fields = {name: each for name, each in attrs.asdict(self).items() if name not in unset}
+        return json.dumps(fields, indent=1).encode()
 
 
 class _Format(msgspec.Struct):
@@ -128,9 +154,12 @@ def read_meta(directory: Path) -> StoredMeta:
 
 def _check(meta: StoredMeta) -> None:
     """Raise ``ValueError`` if the files, the symbols or the source are invalid."""
-    if set(meta.files) != set(FILES):
+    if not set(FILES) <= set(meta.files) <= {*FILES, *OPTIONAL_FILES}:
         found = ", ".join(sorted(meta.files))[:100]
-        raise ValueError(f"files must be {', '.join(FILES)}, not {found or 'none'}")
+        raise ValueError(
+            f"files must be {', '.join(FILES)}, or also {', '.join(OPTIONAL_FILES)}, not "
+            f"{found or 'none'}"
+        )
     names = [
         *meta.symbols,
         *(each.symbol for each in meta.ranges),
@@ -145,6 +174,17 @@ def _check(meta: StoredMeta) -> None:
             raise ValueError(f"symbols must be sorted, each once: {symbol} follows {before}")
     if meta.source != escape_text(meta.source, chars_max=SOURCE_CHARS_MAX):
         raise ValueError(f"source must be one line of at most {SOURCE_CHARS_MAX} characters")
+    if meta.ratio_source and not meta.ratio_source.isalnum():
+        raise ValueError("ratio_source must be an exchange's name, of letters and digits")
+    if len(meta.ratio_source) > SOURCE_CHARS_MAX:
+        raise ValueError(f"ratio_source must have at most {SOURCE_CHARS_MAX} characters")
+
+
+def data_files(data: Dataset) -> tuple[str, ...]:
+    """Return the names of a dataset's files, without ``meta.json``."""
+    has_top = data.ratios is not None and bool(np.isfinite(data.ratios.top_traders).any())
+    has = (data.ratios is not None, has_top, data.premium is not None)
+    return (*FILES, *(name for name, there in zip(OPTIONAL_FILES, has, strict=True) if there))
 
 
 def describe_dataset(
@@ -157,8 +197,10 @@ def describe_dataset(
         source: name of the directory or file that it was imported from.
         gaps: the first of the ``gaps_total`` gaps; at most ``GAPS_LISTED_MAX`` are listed.
         gaps_total: number of all gaps.
-        files: SHA-256 of each of the three files, in hex.
+        files: SHA-256 of each of ``data_files``, in hex.
     """
+    ratios, premium = data.ratios, data.premium
+    hashes = "".join(files[name] for name in data_files(data))
     bars = data.bars
     present = ~np.isnan(bars.close)
     first = present.argmax(axis=0)
@@ -188,8 +230,18 @@ def describe_dataset(
         gaps=tuple(StoredGap(**attrs.asdict(each)) for each in gaps[:GAPS_LISTED_MAX]),
         gaps_total=gaps_total,
         files=files,
-        sha256=hashlib.sha256("".join(files[name] for name in FILES).encode()).hexdigest(),
+        sha256=hashlib.sha256(hashes.encode()).hexdigest(),
+        ratio_rows=_count_known(None if ratios is None else ratios.values),
+        top_ratio_rows=_count_known(None if ratios is None else ratios.top_traders),
+        ratio_period_ms=None if ratios is None else ratios.period_ms,
+        ratio_source=data.ratio_source,
+        premium_rows=_count_known(None if premium is None else premium.values),
+        premium_period_ms=None if premium is None else premium.period_ms,
     )
+
+
+def _count_known(values: Floats | None) -> int:
+    return 0 if values is None else int(np.count_nonzero(~np.isnan(values)))
 
 
 def description_differences(stored: StoredMeta, computed: StoredMeta) -> tuple[str, ...]:

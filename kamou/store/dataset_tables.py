@@ -9,14 +9,91 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kamou.core.arrays import Floats
-from kamou.core.market.bars import Bars, Series
-from kamou.store.dataset_description import AVAILABLE, BAR_FIELDS, StoredMeta
+from kamou.core.market.bars import Bars, Dataset, RatioSeries, Series
+from kamou.store.dataset_description import (
+    AVAILABLE,
+    BAR_FIELDS,
+    BARS_FILE,
+    FUNDING_FILE,
+    META,
+    OPEN_INTEREST_FILE,
+    PREMIUM_FILE,
+    RATIOS_FILE,
+    TOP_RATIOS_FILE,
+    StoredMeta,
+    data_files,
+)
+
+
+def make_table(data: Dataset, file: str) -> pa.Table:
+    """Return the table of one of a dataset's ``data_files``."""
+    if file == BARS_FILE:
+        return make_bar_table(data.bars)
+    return make_series_table(_series_of_files(data)[file])
+
+
+def _series_of_files(data: Dataset) -> dict[str, Series]:
+    series = {FUNDING_FILE: data.funding, OPEN_INTEREST_FILE: data.open_interest}
+    if data.ratios is not None:
+        series |= {RATIOS_FILE: data.ratios}
+        series |= {TOP_RATIOS_FILE: attrs.evolve(data.ratios, values=data.ratios.top_traders)}
+    if data.premium is not None:
+        series |= {PREMIUM_FILE: data.premium}
+    assert {*series, BARS_FILE} >= set(data_files(data))
+    return series
+
+
+def read_dataset(path: Path, meta: StoredMeta) -> Dataset:
+    """Read a dataset that ``make_table`` made; its hashes are those in ``meta``."""
+
+    def read(file: str, period_ms: int | None) -> Series | None:
+        if file not in meta.files:
+            return None
+        assert period_ms is not None, f"{META} has {file} without a period"
+        return read_series(path / file, meta.symbols, period_ms)
+
+    ratios = read(RATIOS_FILE, meta.ratio_period_ms)
+    return Dataset(
+        name=path.name,
+        bars=read_bars(path / BARS_FILE, meta),
+        funding=read_series(path / FUNDING_FILE, meta.symbols, meta.funding_period_ms),
+        open_interest=read_series(
+            path / OPEN_INTEREST_FILE, meta.symbols, meta.open_interest_period_ms
+        ),
+        ratios=None
+        if ratios is None
+        else join_ratios(ratios, read(TOP_RATIOS_FILE, meta.ratio_period_ms)),
+        premium=read(PREMIUM_FILE, meta.premium_period_ms),
+        ratio_source=meta.ratio_source,
+    )
+
+
+def join_ratios(accounts: Series, top: Series | None) -> RatioSeries:
+    """Return the ratios of all accounts with those of top traders at the same times.
+
+    A ratio of top traders at a time without one of all accounts of any symbol is left out.
+    """
+    top_traders = np.full(accounts.values.shape, np.nan)
+    if top is not None and len(top.available_ms):
+        times = top.available_ms
+        row = np.minimum(np.searchsorted(times, accounts.available_ms), len(times) - 1)
+        same = times[row] == accounts.available_ms
+        top_traders[same] = top.values[row[same]]
+        top_traders[np.isnan(accounts.values)] = np.nan
+    return RatioSeries(
+        symbols=accounts.symbols,
+        available_ms=accounts.available_ms,
+        values=accounts.values,
+        period_ms=accounts.period_ms,
+        top_traders=top_traders,
+    )
 
 
 def make_bar_table(bars: Bars) -> pa.Table:

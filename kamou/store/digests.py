@@ -2,7 +2,7 @@
 
 This store checks every row of a dataset before it registers the dataset. ``market/digests`` of the
 data directory has a line for each of the newest ``DIGESTS_MAX`` registered datasets: the SHA-256
-over its ``meta.json`` and its three files. A dataset with a registered digest is loaded without
+over its ``meta.json`` and its files of data. A dataset with a registered digest is loaded without
 checking its rows again, wherever it is. All other files are checked. The registry is outside of the
 datasets' directories, so a directory from elsewhere cannot register itself.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import InvalidDataError
-from kamou.store.dataset_description import FILES, META
+from kamou.store.dataset_description import FILES, META, OPTIONAL_FILES
 from kamou.store.foreign_files import file_sha256, read_bounded
 
 REGISTRY = "digests"
@@ -25,12 +25,15 @@ _LINE = re.compile(r"[0-9a-f]{64}")
 
 
 def dataset_digest(directory: Path, bytes_max: int) -> str:
-    """Return the digest of a dataset, over the names and hashes of its four files.
+    """Return the digest of a dataset, over the names and hashes of its files.
+
+    Of ``OPTIONAL_FILES`` those count that are there, whether ``meta.json`` names them or not.
 
     Raises:
         InvalidDataError: a file is missing, not a regular file, or larger than ``bytes_max``.
     """
-    lines = [f"{name} {file_sha256(directory / name, bytes_max)}\n" for name in (META, *FILES)]
+    names = [META, *FILES, *(name for name in OPTIONAL_FILES if (directory / name).exists())]
+    lines = [f"{name} {file_sha256(directory / name, bytes_max)}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

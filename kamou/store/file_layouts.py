@@ -238,7 +238,11 @@ def check_types(found: FoundFile, budget: Budget) -> None:
     checks += [(columns.time, lambda kind: is_number(kind, time=True), "times")]
     checks += [
         (name, lambda kind: is_number(kind, time=False), "numbers")
-        for name in (*columns.numbers.values(), *columns.wide)
+        for name in (
+            *columns.numbers.values(),
+            *columns.wide,
+            *(column for _, column in columns.beside),
+        )
     ]
     for name, fits, expected in checks:
         shown = escape_text(name, chars_max=60)

@@ -19,6 +19,7 @@ from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol
 from kamou.errors import InvalidDataError
 from kamou.escaping import show_text
 from kamou.store.cells import NO_NAME, Names, read_floats, read_names
+from kamou.store.column_meanings import RATIO_KINDS, Columns, Kind
 from kamou.store.file_layouts import FoundFile, check_types, found_batches, list_venues
 from kamou.store.read_budget import Budget
 from kamou.store.time_columns import TimeColumn, TimeUnit
@@ -33,7 +34,8 @@ class FileColumns:
     """The rows of a file: row i is of ``symbols[code[i]]`` at ``ts[i]``, in ms UTC.
 
     ``row[i]`` is its number in the file, from 1 without headers. ``values`` has a column of numbers
-    for each meaning, NaN for an empty cell. All columns are ``[rows]``.
+    for each meaning, NaN for an empty cell, and one for each kind of ratios beside it. All columns
+    are ``[rows]``.
     """
 
     file: str
@@ -43,6 +45,8 @@ class FileColumns:
     ts: Ints
     values: dict[str, Floats]
     unit: TimeUnit | None = None  # None: no rows, or no time in a known unit
+    # Of ratios, by the name in ``values``: False where the cell is empty. A NaN is not empty.
+    present: dict[str, npt.NDArray[np.bool_]] = attrs.field(factory=dict)
 
     def keep(self, mask: npt.NDArray[np.bool_] | Ints) -> FileColumns:
         """Return only the rows of a mask ``[rows]``, or those of indices in their order."""
@@ -52,6 +56,7 @@ class FileColumns:
             row=self.row[mask],
             ts=self.ts[mask],
             values={name: each[mask] for name, each in self.values.items()},
+            present={name: each[mask] for name, each in self.present.items()},
         )
 
 
@@ -66,6 +71,7 @@ class _Rows:
         self.row: list[Ints] = []
         self.ts: list[Ints] = []
         self.values: dict[str, list[Floats]] = {name: [] for name in numbers}
+        self.present: dict[str, list[npt.NDArray[np.bool_]]] = {}
 
     def make_codes(self, names: Names, found: FoundFile, row: Ints) -> Ints:
         """Return the code of each row's symbol; count new symbols in the budget.
@@ -108,6 +114,7 @@ class _Rows:
             row=_join(self.row),
             ts=_join(self.ts),
             values={name: _join(parts) for name, parts in self.values.items()},
+            present={name: _join(parts) for name, parts in self.present.items()},
         )
 
 
@@ -134,7 +141,9 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
     file, columns = found.source.shown, found.columns
     if columns.wide:
         return _read_wide(found, budget)
-    rows = _Rows(file, tuple(columns.numbers), budget)
+    read = {**columns.numbers, **{str(kind): column for kind, column in columns.beside}}
+    ratios = _names_of_ratios(columns)
+    rows = _Rows(file, tuple(read), budget)
     times = TimeColumn(file, columns.time)
     comma = found.text is not None and found.text.dialect.decimal_comma
     first_row = 1
@@ -148,9 +157,12 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
         rows.ts.append(times.read(batch.column(columns.time), first_row)[kept])
         rows.code.append(rows.make_codes(_names(found, batch, kept, first_row), found, row))
         rows.row.append(row)
-        for name, column in columns.numbers.items():
+        for name, column in read.items():
             cells = read_floats(file, column, batch.column(column), first_row, decimal_comma=comma)
             rows.values[name].append(cells[kept])
+            if name in ratios:
+                present = batch.column(column).is_valid().to_numpy(zero_copy_only=False)
+                rows.present.setdefault(name, []).append(present[kept])
         first_row += batch.num_rows
     joined = _put_oldest_first(attrs.evolve(rows.join_columns(), unit=times.unit))
     if columns.venue is not None and first_row > 1 and not len(joined.ts):
@@ -159,6 +171,28 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
             f"--venue can be {list_venues(found, budget)}"
         )
     return joined
+
+
+def _names_of_ratios(columns: Columns) -> dict[str, Kind]:
+    """Return the kind of each column of ratios, by its name in ``FileColumns.values``."""
+    names = {str(kind): kind for kind, _ in columns.beside}
+    if columns.kind in RATIO_KINDS:
+        names |= dict.fromkeys(columns.numbers, columns.kind)
+    return names
+
+
+def split_kinds(rows: FileColumns, columns: Columns) -> list[tuple[Kind, FileColumns]]:
+    """Return the rows of each kind in a file; an empty cell of a ratio gives no row."""
+    ratios = _names_of_ratios(columns)
+    others = {name: each for name, each in rows.values.items() if name not in ratios}
+    parts = []
+    if others:
+        parts.append((columns.kind, attrs.evolve(rows, values=others, present={})))
+    for name, kind in ratios.items():
+        part = attrs.evolve(rows, values={name: rows.values[name]}, present={})
+        present = rows.present[name]
+        parts.append((kind, part if present.all() else part.keep(present)))
+    return parts
 
 
 def _put_oldest_first(columns: FileColumns) -> FileColumns:

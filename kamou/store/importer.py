@@ -21,10 +21,12 @@ from kamou.settings.config import DataSettings
 from kamou.store.column_meanings import Kind, find_columns
 from kamou.store.dataset_description import (
     BARS_FILE,
-    FILES,
     FUNDING_FILE,
     META,
     OPEN_INTEREST_FILE,
+    RATIOS_FILE,
+    TOP_RATIOS_FILE,
+    data_files,
     describe_dataset,
     description_differences,
     is_dataset_directory,
@@ -61,6 +63,12 @@ from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.wide_tables import read_wide
 from kamou.venue.market.recorded import RecordedMarket
 
+FILE_OF_KIND = {
+    Kind.FUNDING: FUNDING_FILE,
+    Kind.OPEN_INTEREST: OPEN_INTEREST_FILE,
+    Kind.RATIOS: RATIOS_FILE,
+    Kind.TOP_RATIOS: TOP_RATIOS_FILE,
+}
 Sources = Path | Sequence[Path]
 """A directory or file of market data, or several that are one dataset."""
 
@@ -151,7 +159,11 @@ def import_directory(
     unchanged = False
     if storing.dry_run:
         meta = describe_dataset(
-            checked.data, source, checked.gaps.listed, checked.gaps.total, dict.fromkeys(FILES, "")
+            checked.data,
+            source,
+            checked.gaps.listed,
+            checked.gaps.total,
+            dict.fromkeys(data_files(checked.data), ""),
         )
         summary = summarize_meta(dataset_path(data_dir, name), meta)
     else:
@@ -298,13 +310,16 @@ def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> Ch
     """
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
-    parts: dict[Kind, list[FileColumns]] = {Kind.BARS: [_read_bars(source / BARS_FILE, budget)]}
-    for kind, file in ((Kind.FUNDING, FUNDING_FILE), (Kind.OPEN_INTEREST, OPEN_INTEREST_FILE)):
-        wide = read_wide(source / file, meta.symbols, budget)
-        parts[kind] = [wide] if len(wide.ts) else []
+    parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
+    parts[Kind.BARS].append(_read_bars(source / BARS_FILE, budget))
+    for kind, file in FILE_OF_KIND.items():
+        if file in meta.files:
+            wide = read_wide(source / file, meta.symbols, budget)
+            parts[kind] += [wide] if len(wide.ts) else []
     options = ReadOptions(allow_gaps=meta.gaps_total > 0).join_options(now_ms)
     bars, findings = check_bars(show_name(source), parts[Kind.BARS], budget, options)
     data = make_dataset(name, bars, parts, budget, now_ms, Remarks())
+    data = attrs.evolve(data, ratio_source=meta.ratio_source if data.ratios is not None else "")
     computed = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
     if wrong := description_differences(meta, computed):
         raise InvalidDataError(

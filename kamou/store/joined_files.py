@@ -23,16 +23,17 @@ from kamou.core.market.bar_checks import (
     infer_period_ms,
     to_grid,
 )
-from kamou.core.market.bars import Bars, Dataset
+from kamou.core.market.bars import Bars, Dataset, Series
 from kamou.core.words import count_words, format_duration
 from kamou.errors import InvalidDataError
 from kamou.runtime.leveled_lines import Progress
-from kamou.store.column_meanings import Kind
+from kamou.store.column_meanings import BINANCE_RATIO, Kind
 from kamou.store.dataset_description import GAPS_LISTED_MAX
+from kamou.store.dataset_tables import join_ratios
 from kamou.store.file_choice import TakenFile, choose_files, several_periods_error
 from kamou.store.file_layouts import Choice, FoundFile, SkippedFile, describe_files
 from kamou.store.file_names import STABLE_QUOTE_NAMES, plain_symbol
-from kamou.store.file_rows import FileColumns, read_columns
+from kamou.store.file_rows import FileColumns, read_columns, split_kinds
 from kamou.store.market_data import FoundGaps
 from kamou.store.observations import (
     check_writings,
@@ -102,24 +103,51 @@ def join_files(
     files = choose_files(found, options.choice, skipped)
     parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
     taken: list[TakenFile] = []
+    empty: Counter[Kind] = Counter()
     for done, each in enumerate(files):
         options.progress("reading files", done, len(files))
         columns = _read(each, budget, options.choice.venue)
         if _fits_period(each, columns, options.choice, remarks):
-            parts[each.columns.kind].append(columns)
             taken.append(_describe_taken(each, columns))
+            for kind, part in split_kinds(columns, each.columns):
+                parts[kind].append(part)
+                empty[kind] += len(columns.ts) - len(part.ts)
     if not parts[Kind.BARS]:
         raise _no_bars(shown, skipped)
     _note_rows(files, parts, remarks)
+    remarks.notes.extend(
+        f"{count_words(number, 'row')} without a {kind}" for kind, number in empty.items() if number
+    )
     options.progress("checking", len(files), len(files))
     bars, findings = check_bars(shown, parts[Kind.BARS], budget, options)
+    data = make_dataset(name, bars, parts, budget, options.now_ms, remarks)
+    if data.ratios is not None:
+        data = attrs.evolve(data, ratio_source=_find_ratio_source(files))
     return CheckedFiles(
-        data=make_dataset(name, bars, parts, budget, options.now_ms, remarks),
+        data=data,
         gaps=FoundGaps(listed=findings.gaps, total=findings.gaps_total),
         skipped=tuple(skipped),
         notes=tuple(remarks.notes),
         taken=tuple(taken),
     )
+
+
+def _find_ratio_source(files: Sequence[FoundFile]) -> str:
+    """Return the exchange whose accounts the ratios count.
+
+    It stands in the names of the files or of their folders, or their columns are named as only one
+    exchange names them. Return "" if a file with ratios says no exchange, or two say different
+    ones.
+    """
+    sources = set()
+    for each in files:
+        columns = [column for kind, column in each.columns.beside if kind is Kind.RATIOS]
+        if each.columns.kind is Kind.RATIOS:
+            columns += each.columns.numbers.values()
+        if columns:
+            by_column = "binance" if columns == [BINANCE_RATIO] else ""
+            sources.add(each.name.exchange or by_column)
+    return sources.pop() if len(sources) == 1 else ""
 
 
 def _read(found: FoundFile, budget: Budget, venue: str | None) -> FileColumns:
@@ -161,7 +189,7 @@ def _describe_taken(found: FoundFile, columns: FileColumns) -> TakenFile:
         writing += ", no header"
     return TakenFile(
         file=columns.file,
-        kind=str(found.columns.kind),
+        kind=", ".join(found.columns.kinds),
         format=writing,
         symbols=symbols,
         period_ms=commonest_step_ms(columns),
@@ -312,16 +340,33 @@ def make_dataset(
     now_ms: int,
     remarks: Remarks,
 ) -> Dataset:
-    """Return the dataset of checked bars with its funding and open interest.
+    """Return the dataset of checked bars with its other data.
 
-    Notes and files of open interest that are left out are added to ``remarks``.
+    Notes, and files that are left out for those of a shorter period, are added to ``remarks``.
 
     Raises:
         InvalidDataError: as ``make_series``.
     """
-    open_interest = keep_finest(parts[Kind.OPEN_INTEREST], remarks.skipped)
-    funding, open_interest_series = (
-        make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=remarks.notes)
-        for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.OPEN_INTEREST, open_interest))
+
+    def make(kind: Kind) -> Series:
+        rows = [part for part in parts[kind] if len(part.ts)]
+        if kind is not Kind.FUNDING:
+            rows = keep_finest(rows, kind, remarks.skipped)
+        return make_series(
+            rows, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=remarks.notes
+        )
+
+    ratios = None
+    if parts[Kind.RATIOS]:
+        ratios = join_ratios(make(Kind.RATIOS), make(Kind.TOP_RATIOS))
+    elif parts[Kind.TOP_RATIOS]:
+        remarks.notes.append(
+            f"{Kind.TOP_RATIOS} left out; it is used only beside that of all accounts"
+        )
+    return Dataset(
+        name=name,
+        bars=bars,
+        funding=make(Kind.FUNDING),
+        open_interest=make(Kind.OPEN_INTEREST),
+        ratios=ratios if ratios is not None and len(ratios.available_ms) else None,
     )
-    return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)

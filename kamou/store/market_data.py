@@ -2,8 +2,9 @@
 
 Each dataset has one directory under ``market/`` of the data directory. ``market/NAME/`` has
 ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, sorted by symbol and time, which
-is also a layout for imports), ``funding.parquet``, ``open_interest.parquet`` and ``meta.json``
-(symbols, period, ranges, gaps, counts and the SHA-256 of each file; every load checks the hashes).
+is also a layout for imports), ``funding.parquet``, ``open_interest.parquet``, those of
+``OPTIONAL_FILES`` that it has data for, and ``meta.json`` (symbols, period, ranges, gaps, counts
+and the SHA-256 of each file; every load checks the hashes).
 A dataset is written to a temporary directory, registered by ``digests.py`` and renamed, so it is
 complete or absent. A crash while one dataset replaces another may leave neither of them.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -33,19 +33,16 @@ from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.escaping import escape_text, show_text
 from kamou.settings.config import DataSettings
 from kamou.store.dataset_description import (
-    BARS_FILE,
-    FILES,
-    FUNDING_FILE,
     META,
-    OPEN_INTEREST_FILE,
     StoredGap,
     StoredMeta,
     SymbolRange,
+    data_files,
     describe_dataset,
     description_differences,
     read_meta,
 )
-from kamou.store.dataset_tables import make_bar_table, make_series_table, read_bars, read_series
+from kamou.store.dataset_tables import make_table, read_dataset
 from kamou.store.digests import dataset_digest, register_digest
 from kamou.store.foreign_files import file_sha256
 from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE
@@ -72,7 +69,11 @@ class DatasetSummary:
     funding_rows: int
     open_interest_rows: int
     source: str  # name of the directory or file that it was imported from
-    sha256: str  # over the three files
+    ratio_rows: int  # long/short ratios of all accounts
+    top_ratio_rows: int  # those of top traders
+    ratio_source: str  # the exchange of the ratios; empty: unknown
+    premium_rows: int  # of the premium index
+    sha256: str  # over the files of data
 
 
 @attrs.frozen(kw_only=True)
@@ -149,16 +150,7 @@ def load_dataset(path: Path) -> RecordedMarket:
     """
     meta = read_meta(path)
     verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # any size
-    return RecordedMarket(
-        Dataset(
-            name=path.name,
-            bars=read_bars(path / BARS_FILE, meta),
-            funding=read_series(path / FUNDING_FILE, meta.symbols, meta.funding_period_ms),
-            open_interest=read_series(
-                path / OPEN_INTEREST_FILE, meta.symbols, meta.open_interest_period_ms
-            ),
-        )
-    )
+    return RecordedMarket(read_dataset(path, meta))
 
 
 def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
@@ -166,7 +158,7 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
 
     A file larger than ``limits.unpacked_mb_max`` is invalid too.
     """
-    for name in FILES:
+    for name in meta.files:
         try:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
         except InvalidDataError as error:
@@ -206,6 +198,10 @@ def summarize_meta(path: Path, meta: StoredMeta) -> DatasetSummary:
         funding_rows=meta.funding_rows,
         open_interest_rows=meta.open_interest_rows,
         source=meta.source,
+        ratio_rows=meta.ratio_rows,
+        top_ratio_rows=meta.top_ratio_rows,
+        ratio_source=meta.ratio_source,
+        premium_rows=meta.premium_rows,
         sha256=meta.sha256,
     )
 
@@ -277,17 +273,14 @@ def _any_size() -> int:
 def _write_files(
     data: Dataset, directory: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
 ) -> StoredMeta:
-    for name, table in (
-        (BARS_FILE, make_bar_table(data.bars)),
-        (FUNDING_FILE, make_series_table(data.funding)),
-        (OPEN_INTEREST_FILE, make_series_table(data.open_interest)),
-    ):
+    names = data_files(data)
+    for name in names:
         with _create_private(directory / name) as file:
-            pq.write_table(table, file, compression="zstd")
-    hashes = {name: file_sha256(directory / name, _any_size()) for name in FILES}
+            pq.write_table(make_table(data, name), file, compression="zstd")
+    hashes = {name: file_sha256(directory / name, _any_size()) for name in names}
     meta = describe_dataset(data, source, gaps, gaps_total, hashes)
     with _create_private(directory / META) as file:
-        file.write(json.dumps(attrs.asdict(meta), indent=1).encode())
+        file.write(meta.to_json())
     return meta
 
 

@@ -1,7 +1,7 @@
-"""Checked series of funding and open interest, symbol codes, and errors of rows.
+"""Checked series of what is beside the bars, symbol codes, and errors of rows.
 
-Each observation is checked and then assigned to a symbol of the bars. If several files of open
-interest cover a time of a symbol, ``keep_finest`` keeps the rows with the shortest period.
+Each observation is checked and then assigned to a symbol of the bars. If several files of one kind
+cover a time of a symbol, ``keep_finest`` keeps the rows with the shortest period.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kamou.core.arrays import Ints
+from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.day import DAY_MS, show_utc
 from kamou.core.market.bar_checks import (
     EPOCH_MIN_MS,
@@ -24,12 +24,13 @@ from kamou.core.market.bar_checks import (
 from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
-from kamou.store.column_meanings import Kind
+from kamou.store.column_meanings import RATIO_KINDS, Kind
 from kamou.store.file_layouts import SkippedFile
 from kamou.store.file_names import plain_symbol
 from kamou.store.file_rows import FileColumns
 from kamou.store.read_budget import Budget
 
+RATIO_MAX = 1e6  # of long to short accounts; more is another figure
 UNKNOWN_SHOWN = 10  # symbols without bars, in one note
 FILES_SHOWN = 3  # in an error that may have its cause in several files
 FUNDING_RATE_MAX = 0.05  # per interval; venues cap it at 2 to 4 %, so more is probably in percent
@@ -99,7 +100,9 @@ def _describe_problem(files: Sequence[str], problem: Problem) -> str:
     return f"{first}; {problem.rows - 1:,} more like it{spread}"
 
 
-def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
+def keep_finest(
+    parts: Sequence[FileColumns], kind: Kind, skipped: list[SkippedFile]
+) -> list[FileColumns]:
     """Leave out a symbol's rows in the time span of a file with a shorter period.
 
     The period of a file is the commonest time between a symbol's rows; it is a day if no symbol has
@@ -125,7 +128,7 @@ def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> lis
         if not inside.all():
             kept.append(part.keep(~inside) if inside.any() else part)
         else:
-            reason = "open interest of a longer period; that of a shorter one is used"
+            reason = f"{kind} of a longer period; that of a shorter one is used"
             skipped.append(SkippedFile(file=part.file, reason=reason))
     return kept
 
@@ -147,7 +150,7 @@ def make_series(
     budget: Budget,
     notes: list[str],
 ) -> Series:
-    """Return funding or open interest as a series over the bars' symbols.
+    """Return observations other than bars as a series over the bars' symbols.
 
     Values are ``[times, symbols]``, NaN where a symbol has none. Without ``parts`` the series has
     no times. Symbols without bars are left out, and a note in ``notes`` has the first
@@ -221,14 +224,29 @@ def _check_observations(parts: Sequence[FileColumns], kind: Kind, now_ms: int) -
         (rows.open_ms > now_ms, "is in the future"),
         (back, "is earlier than the symbol's row before it; sort by time"),
     ]
-    if kind is Kind.FUNDING:
-        beyond = f"the rate is beyond {100 * FUNDING_RATE_MAX:g} %; rates are fractions"
-        checks.append((np.abs(value) > FUNDING_RATE_MAX, beyond))
-    else:
-        checks.append((value < 0, "open interest is negative"))
-        checks.append((value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"))
+    if kind in RATIO_KINDS:
+        twice = np.zeros(len(value), dtype=bool)
+        twice[order[1:]] = neighbours & (later[1:] == later[:-1])
+        checks.append((twice, "has the time of the symbol's row before it; remove one of them"))
+    checks += _check_sizes(value, kind)
     problems = find_kinds(rows, checks, lambda at, reason: f"{reason} ({value[at]:g})")
     if problems:
         bad = np.any([mask for mask, _ in checks], axis=0)
         files = [part.file for part in parts]
         raise_row_errors(files, problems, int(np.count_nonzero(bad)), str(kind))
+
+
+def _check_sizes(value: Floats, kind: Kind) -> list[tuple[Mask, str]]:
+    """Return what values of a kind cannot be, as masks of rows with the reasons."""
+    if kind is Kind.FUNDING:
+        beyond = f"the rate is beyond {100 * FUNDING_RATE_MAX:g} %; rates are fractions"
+        return [(np.abs(value) > FUNDING_RATE_MAX, beyond)]
+    if kind in RATIO_KINDS:
+        return [
+            (value <= 0, "the ratio is not positive; expected long over short accounts"),
+            (value > RATIO_MAX, f"the ratio is above {RATIO_MAX:g}"),
+        ]
+    return [
+        (value < 0, "open interest is negative"),
+        (value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"),
+    ]

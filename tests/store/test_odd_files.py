@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kamou.core.market.bars import RatioSeries
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.file_layouts import Choice, describe_files
@@ -41,9 +42,15 @@ def have_same_data(left: RecordedMarket, right: RecordedMarket) -> bool:
     """Return True if two markets have the same data, bit for bit."""
     fields = ("open_ms", "open", "high", "low", "close", "volume")
     pairs = [(getattr(left.data.bars, each), getattr(right.data.bars, each)) for each in fields]
-    for name in ("funding", "open_interest"):
+    for name in ("funding", "open_interest", "ratios", "premium"):
         one, other = getattr(left.data, name), getattr(right.data, name)
+        if one is None or other is None:
+            if one is not other:
+                return False
+            continue
         pairs += [(one.available_ms, other.available_ms), (one.values, other.values)]
+        if isinstance(one, RatioSeries):
+            pairs.append((one.top_traders, other.top_traders))
         if one.period_ms != other.period_ms:
             return False
     equal = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)

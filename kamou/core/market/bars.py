@@ -40,8 +40,8 @@ class Series:
     """Sparse observations as columns ``[rows, symbols]``, with their available times.
 
     The observations are open interest (contracts or base units), funding rates (fractions per
-    interval) or ratios of long to short accounts. NaN: unknown. ``available_ms`` is ``[rows]``.
-    ``period_ms`` is the most frequent time between two rows.
+    interval), premium indices or ratios of long to short accounts. NaN: unknown. ``available_ms``
+    is ``[rows]``. ``period_ms`` is the most frequent time between two rows.
     """
 
     symbols: tuple[str, ...]
@@ -100,13 +100,18 @@ class Segment:
 class Dataset:
     """Validated market data that is imported, stored and replayed.
 
-    ``bars`` is a time grid without gaps; a missing bar of a symbol is NaN.
+    ``bars`` is a time grid without gaps; a missing bar of a symbol is NaN. ``premium`` is a
+    fraction of the index price. ``ratio_source`` is the name of the exchange whose accounts
+    ``ratios`` count; empty: unknown.
     """
 
     name: str
     bars: Bars
     funding: Series
     open_interest: Series
+    ratios: RatioSeries | None = None
+    premium: Series | None = None
+    ratio_source: str = ""
 
 
 def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:

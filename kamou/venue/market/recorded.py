@@ -16,7 +16,16 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.day import show_utc
-from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
+from kamou.core.market.bars import (
+    Bars,
+    Dataset,
+    RatioSeries,
+    Segment,
+    Series,
+    empty_series,
+    resample,
+    trailing_atr,
+)
 from kamou.core.market.flow import FlowWindows, empty_flow
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
@@ -234,18 +243,21 @@ class RecordedMarket:
         """Return the rates settled in ``(since_ms, until_ms]``, fractions per interval."""
         return self.data.funding.between(since_ms, until_ms)
 
-    def long_short_ratios(self, _since_ms: int, _until_ms: int) -> Series:
-        """Return an empty series, because datasets have no ratios.
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        """Return the ratios of long to short accounts of ``(since_ms, until_ms]``.
 
-        Strategies that need them abstain.
+        Without ratios in the dataset the series is empty, and strategies that need them abstain.
         """
-        return attrs.evolve(
-            self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
-        )
+        return self._between(self.data.ratios, since_ms, until_ms)
 
     def premium_index(self, since_ms: int, until_ms: int) -> Series:
-        """Return an empty series, because datasets have no premium index."""
-        return self.long_short_ratios(since_ms, until_ms)
+        """Return the premium index of ``(since_ms, until_ms]``; empty if there is none."""
+        return self._between(self.data.premium, since_ms, until_ms)
+
+    def _between(self, series: Series | None, since_ms: int, until_ms: int) -> Series:
+        if series is None:
+            return empty_series(self.symbols, self.data.open_interest.period_ms)
+        return series.between(since_ms, until_ms)
 
     def flow_windows(self, _since_ms: int, _until_ms: int) -> FlowWindows:
         """Return no windows, because datasets have no order flow.
@@ -286,13 +298,19 @@ class RecordedMarket:
                 " in it"
             )
         columns = [self.symbols.index(symbol) for symbol in chosen]
+        whole, ratios = self.data, self.data.ratios
+        if ratios is not None:
+            ratios = _ratio_columns(ratios.between(0, until), chosen, columns)
+        premium = whole.premium
+        if premium is not None:
+            premium = _series_columns(premium.between(0, until), chosen, columns)
         data = attrs.evolve(
-            self.data,
+            whole,
             bars=_columns(native, chosen, columns),
-            funding=_series_columns(self.data.funding.between(0, until), chosen, columns),
-            open_interest=_series_columns(
-                self.data.open_interest.between(0, until), chosen, columns
-            ),
+            funding=_series_columns(whole.funding.between(0, until), chosen, columns),
+            open_interest=_series_columns(whole.open_interest.between(0, until), chosen, columns),
+            ratios=ratios,
+            premium=premium,
         )
         return RecordedMarket(data, contracts=self._contracts.choose(columns))
 
@@ -332,3 +350,14 @@ def _columns(bars: Bars, symbols: tuple[str, ...], columns: list[int]) -> Bars:
 
 def _series_columns(series: Series, symbols: tuple[str, ...], columns: list[int]) -> Series:
     return attrs.evolve(series, symbols=symbols, values=series.values[:, columns])
+
+
+def _ratio_columns(
+    ratios: RatioSeries, symbols: tuple[str, ...], columns: list[int]
+) -> RatioSeries:
+    return attrs.evolve(
+        ratios,
+        symbols=symbols,
+        values=ratios.values[:, columns],
+        top_traders=ratios.top_traders[:, columns],
+    )
