@@ -264,10 +264,10 @@ def _list_inputs(summary: DatasetSummary) -> list[str]:
     """Return a line for each input that only some datasets have, with its number."""
     source = summary.ratio_source or "unknown"
     top = f" and {summary.top_ratio_rows:,} of top traders" * (summary.top_ratio_rows > 0)
-    found = ((summary.ratio_rows, "long/short ratio", f"{top}, source: {source}"),)
-    return [
-        f"{summary.name} has {count_words(rows, what)}{more}" for rows, what, more in found if rows
-    ]
+    ratios = count_words(summary.ratio_rows, "long/short ratio")
+    premium = count_words(summary.premium_rows, "premium index", "premium indices")
+    lines = [f"{summary.name} has {ratios}{top}, source: {source}"] * (summary.ratio_rows > 0)
+    return lines + [f"{summary.name} has {premium}"] * (summary.premium_rows > 0)
 
 
 def _print_datasets(sets: Sequence[DatasetSummary]) -> None:

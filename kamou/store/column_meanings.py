@@ -33,6 +33,7 @@ class Kind(StrEnum):
     OPEN_INTEREST = "open interest"
     RATIOS = "long/short ratio"
     TOP_RATIOS = "top traders' long/short ratio"
+    PREMIUM = "premium index"  # bars by their columns; only a name says it
 
 
 RATIO_KINDS = (Kind.RATIOS, Kind.TOP_RATIOS)
@@ -146,6 +147,8 @@ def find_columns(
         ValueError: two columns have one name; the text has the name.
     """
     found = _Header(header)
+    if role is Role.PREMIUM:
+        return _find_premium(found)
     if role is not None and role not in KIND_OF_ROLE:
         return f"{role}, by the name of the file or its folder"
     time = found.first(TIMES) or found.first(UNNAMED_TIMES)
@@ -177,6 +180,24 @@ def find_columns(
             for each in RATIO_KINDS
             if each in kinds and each is not kind and kind in KINDS_OF_INSTANTS
         ),
+    )
+
+
+def _find_premium(found: _Header) -> Columns | str:
+    """Return the columns of a file of bars of the premium index, or why it is none."""
+    time, bars = found.first(TIMES) or found.first(UNNAMED_TIMES), NUMBERS[Kind.BARS]
+    if time is None or not all(
+        found.first(bars[each]) for each in ("open", "high", "low", "close")
+    ):
+        return _describe_unknown(found, f"{Kind.PREMIUM} by its name, but no bars by its columns")
+    coin, symbol = found.first(COINS), found.first(SYMBOL_HEADERS)
+    return Columns(
+        kind=Kind.PREMIUM,
+        time=time,
+        numbers={"premium_index": found.need(*bars["close"])},
+        symbol=coin if symbol is None else symbol,
+        suffix="" if symbol is not None or coin is None else VENUE_QUOTE,
+        venue=found.first(VENUES),
     )
 
 

@@ -48,8 +48,10 @@ UNIT_MS = {
 }
 DATES = re.compile(r"(?<!\d)(20[0-3]\d)-?(0[1-9]|1[0-2])(?:-?([0-2]\d|3[01]))?(?!\d)")
 BARS_WORD = re.compile(r"(k-?lines?|can(dle|dles|dlesticks?))", re.IGNORECASE)
-NAME_OF_PRICES = re.compile(r"(mark|index)price|premiumindex")
-FOLDER_OF_PRICES = r"(mark|index|premium|premiumindex)(price|prices)?(klines|\d+[mhd])?"
+NAME_OF_PREMIUM = "premiumindex"  # without separators
+NAME_OF_PRICES = re.compile(r"(mark|index)price")
+FOLDER_OF_PREMIUM = r"premiumindex(klines|\d+[mhd])?"
+FOLDER_OF_PRICES = r"(mark|index|premium)(price|prices)?(klines|\d+[mhd])?"
 EXCHANGE_NAMES = frozenset(
     (
         *("binance", "binanceus", "bybit", "okx", "okex", "kucoin", "kucoinfutures", "bitget"),
@@ -90,6 +92,7 @@ class Role(StrEnum):
 
     FUNDING = "funding"
     OPEN_INTEREST = "open interest"
+    PREMIUM = "premium index"
     OTHER_PRICES = "mark, index or premium prices"
     TRADES = "market trades"
     BOOKS = "quotes or order books"
@@ -255,7 +258,9 @@ def _find_quoted_symbol(name: str) -> str | None:
 def _find_role(name: str) -> Role | None:
     words = [each.lower() for each in NAME_SEPARATOR.split(name)]
     joined = "".join(words)
-    prices = ("mark", "index", "premium", "premiumindex")
+    if NAME_OF_PREMIUM in joined:
+        return Role.PREMIUM
+    prices = ("mark", "index", "premium")
     if any(each in prices for each in words) or NAME_OF_PRICES.search(joined):
         return Role.OTHER_PRICES
     if "trades" in words or "aggtrades" in words:
@@ -273,12 +278,16 @@ def _find_role(name: str) -> Role | None:
 def _find_folder_role(name: str) -> Role | None:
     """Return the role in a folder's name, or None.
 
-    The role is ``OTHER_PRICES`` only if the whole name means such prices. Roles of trades, books
-    and liquidations in a folder's name are ignored.
+    The role is ``OTHER_PRICES`` only if the whole name means such prices, and ``PREMIUM`` only if
+    the whole name or one of its words means that. Roles of trades, books and liquidations in a
+    folder's name are ignored.
     """
     role = _find_role(name)
     if role in (Role.TRADES, Role.BOOKS, Role.LIQUIDATIONS):
         return None
+    if role is Role.PREMIUM:
+        words = (_plain_name(name), *NAME_SEPARATOR.split(name.lower()))
+        return role if any(re.fullmatch(FOLDER_OF_PREMIUM, each) for each in words) else None
     if role is not Role.OTHER_PRICES or re.fullmatch(FOLDER_OF_PRICES, _plain_name(name)):
         return role
     return None

@@ -24,6 +24,7 @@ from kamou.store.dataset_description import (
     FUNDING_FILE,
     META,
     OPEN_INTEREST_FILE,
+    PREMIUM_FILE,
     RATIOS_FILE,
     TOP_RATIOS_FILE,
     data_files,
@@ -68,6 +69,7 @@ FILE_OF_KIND = {
     Kind.OPEN_INTEREST: OPEN_INTEREST_FILE,
     Kind.RATIOS: RATIOS_FILE,
     Kind.TOP_RATIOS: TOP_RATIOS_FILE,
+    Kind.PREMIUM: PREMIUM_FILE,
 }
 Sources = Path | Sequence[Path]
 """A directory or file of market data, or several that are one dataset."""

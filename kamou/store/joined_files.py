@@ -110,7 +110,8 @@ def join_files(
         if _fits_period(each, columns, options.choice, remarks):
             taken.append(_describe_taken(each, columns))
             for kind, part in split_kinds(columns, each.columns):
-                parts[kind].append(part)
+                known = _move_to_close(each, part) if kind is Kind.PREMIUM else part
+                parts[kind].append(known)
                 empty[kind] += len(columns.ts) - len(part.ts)
     if not parts[Kind.BARS]:
         raise _no_bars(shown, skipped)
@@ -130,6 +131,24 @@ def join_files(
         notes=tuple(remarks.notes),
         taken=tuple(taken),
     )
+
+
+def _move_to_close(found: FoundFile, bars: FileColumns) -> FileColumns:
+    """Return bars of the premium index with the times of their closes.
+
+    The period is that of the rows, or that of the name if it is longer, so that no bar is known
+    before its close.
+
+    Raises:
+        InvalidDataError: neither the rows nor the name say a period.
+    """
+    periods = [each for each in (commonest_step_ms(bars), found.name.period_ms) if each is not None]
+    if not periods:
+        raise InvalidDataError(
+            f"{bars.file}: one row of each symbol and no period in the name, so the close of the "
+            "bars is unknown; name the file BTCUSDT-1h.csv, for example"
+        )
+    return attrs.evolve(bars, ts=bars.ts + max(periods))
 
 
 def _find_ratio_source(files: Sequence[FoundFile]) -> str:
@@ -363,10 +382,12 @@ def make_dataset(
         remarks.notes.append(
             f"{Kind.TOP_RATIOS} left out; it is used only beside that of all accounts"
         )
+    premium = make(Kind.PREMIUM)
     return Dataset(
         name=name,
         bars=bars,
         funding=make(Kind.FUNDING),
         open_interest=make(Kind.OPEN_INTEREST),
         ratios=ratios if ratios is not None and len(ratios.available_ms) else None,
+        premium=premium if len(premium.available_ms) else None,
     )

@@ -30,6 +30,7 @@ from kamou.store.file_names import plain_symbol
 from kamou.store.file_rows import FileColumns
 from kamou.store.read_budget import Budget
 
+PREMIUM_MAX = 0.5  # a fraction of the index price; more is a price or in percent
 RATIO_MAX = 1e6  # of long to short accounts; more is another figure
 UNKNOWN_SHOWN = 10  # symbols without bars, in one note
 FILES_SHOWN = 3  # in an error that may have its cause in several files
@@ -221,10 +222,10 @@ def _check_observations(parts: Sequence[FileColumns], kind: Kind, now_ms: int) -
     checks = [
         (~np.isfinite(value), "the value is NaN, infinite or missing"),
         (rows.open_ms < EPOCH_MIN_MS, "is before 2009, when there was no crypto data yet"),
-        (rows.open_ms > now_ms, "is in the future"),
+        (rows.open_ms > now_ms, f"{'closes' if kind is Kind.PREMIUM else 'is'} in the future"),
         (back, "is earlier than the symbol's row before it; sort by time"),
     ]
-    if kind in RATIO_KINDS:
+    if kind in (*RATIO_KINDS, Kind.PREMIUM):
         twice = np.zeros(len(value), dtype=bool)
         twice[order[1:]] = neighbours & (later[1:] == later[:-1])
         checks.append((twice, "has the time of the symbol's row before it; remove one of them"))
@@ -241,6 +242,9 @@ def _check_sizes(value: Floats, kind: Kind) -> list[tuple[Mask, str]]:
     if kind is Kind.FUNDING:
         beyond = f"the rate is beyond {100 * FUNDING_RATE_MAX:g} %; rates are fractions"
         return [(np.abs(value) > FUNDING_RATE_MAX, beyond)]
+    if kind is Kind.PREMIUM:
+        beyond = f"the premium index is beyond +-{PREMIUM_MAX:g}; expected a fraction of the index"
+        return [(np.abs(value) > PREMIUM_MAX, beyond)]
     if kind in RATIO_KINDS:
         return [
             (value <= 0, "the ratio is not positive; expected long over short accounts"),

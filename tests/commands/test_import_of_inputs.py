@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.market_files import BARS, write_valid_files
+from tests.store.test_premium_of_files import write_files
 from tests.store.test_ratios_of_files import write_metrics
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -34,3 +35,9 @@ def test_the_list_of_datasets_has_the_ratios_of_those_that_have_any(
     sets = json.loads(cli("data", "list", "--json")[1])["sets"]
     found = [(each["name"], each["ratio_rows"], each["ratio_source"]) for each in sets]
     assert found == [("s", 4 * BARS, "binance"), ("t", 0, "")]
+
+
+def test_an_import_says_how_many_premium_indices_it_has(cli: Cli, tmp_path: Path) -> None:
+    _, out, _ = cli("data", "import", write_files(tmp_path / "s"))
+    assert f"s has {BARS} premium indices" in out.splitlines()
+    assert json.loads(cli("data", "list", "--json")[1])["sets"][0]["premium_rows"] == BARS

@@ -1,4 +1,7 @@
-"""A backtest trades on the long/short ratios of a dataset, and only on those known by then."""
+"""A backtest trades on the inputs of a dataset, and only on those known by then.
+
+The inputs are long/short ratios and the premium index.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from kamou.core.book.events import Event
 from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import RatioSeries
 from kamou.core.record.backtest_document import BacktestReport
+from kamou.core.strategies.funding_fade import FundingFadeParameters
 from kamou.runs.backtest import replay
 from kamou.settings.config import Settings
 from kamou.settings.strategies import StrategySettings
@@ -27,6 +31,12 @@ from tests.store.people_files import iso
 NOW_MS = START_MS + 2 * BARS * HOUR_MS
 CUT_MS = START_MS + 300 * HOUR_MS
 FADE = Settings(strategies=StrategySettings(enabled=("ratio_fade",)))
+OF_FUNDING = Settings(
+    strategies=StrategySettings(
+        enabled=("funding_fade",),
+        parameters={"funding_fade": FundingFadeParameters(settlements=12)},
+    )
+)
 
 
 def write_bars(directory: Path) -> None:
@@ -62,6 +72,40 @@ def write_metrics(directory: Path) -> None:
         write_csv(directory / "metrics" / f"{symbol}-metrics.csv", rows)
 
 
+def write_premium(directory: Path) -> None:
+    """Write hourly bars of the premium index of each symbol, and a rate that never changes.
+
+    A rate that never changes has no z-score, so that every signal is of the premium index.
+    """
+    rng = np.random.default_rng(12)
+    rates: Rows = []
+    for symbol in SYMBOLS:
+        premium = np.cumsum(rng.normal(0, 0.0001, BARS)) / 3
+        rows: Rows = [
+            {
+                "open_time": START_MS + at * HOUR_MS,
+                **dict.fromkeys(("open", "high", "low"), 0.0),
+                "close": round(float(value), 8),
+            }
+            for at, value in enumerate(premium)
+        ]
+        write_csv(directory / "premiumIndexKlines" / f"{symbol}-1h.csv", rows)
+        rates += [
+            {"symbol": symbol, "ts": START_MS + hour * HOUR_MS, "funding_rate": 0.0003}
+            for hour in range(0, BARS, 8)
+        ]
+    write_csv(directory / "funding.csv", rates)
+
+
+@pytest.fixture(scope="module")
+def premium_market(tmp_path_factory: pytest.TempPathFactory) -> RecordedMarket:
+    base = tmp_path_factory.mktemp("with_premium")
+    write_bars(base / "s")
+    write_premium(base / "s")
+    import_directory(base / "s", base / "data", now_ms=NOW_MS)
+    return open_market(base / "data", "s", now_ms=NOW_MS)
+
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> RecordedMarket:
     base = tmp_path_factory.mktemp("with_ratios")
@@ -71,8 +115,10 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> RecordedMarket:
     return open_market(base / "data", "s", now_ms=NOW_MS)
 
 
-def trade(market: RecordedMarket, path: Path) -> tuple[BacktestReport, list[Event]]:
-    report = replay(FADE, market, journal=path)
+def trade(
+    market: RecordedMarket, path: Path, settings: Settings = FADE
+) -> tuple[BacktestReport, list[Event]]:
+    report = replay(settings, market, journal=path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return report, [each.event for each in read_events(connection, 0)]
 
@@ -159,4 +205,47 @@ def test_a_restricted_market_has_the_ratios_of_its_symbols_and_of_its_past(
     assert found.symbols == ("AAAUSDT", "CCCUSDT")
     assert found.top_traders.shape == found.values.shape
     assert np.array_equal(found.available_ms, whole.available_ms)
+    assert np.array_equal(found.values, whole.values[:, [0, 2]])
+
+
+def test_the_funding_fade_trades_on_an_imported_premium_index_and_not_on_a_rate_that_stays(
+    premium_market: RecordedMarket, tmp_path: Path
+) -> None:
+    report, _ = trade(premium_market, tmp_path / "premium.sqlite3", OF_FUNDING)
+    fade = report["by_strategy"]["funding_fade"]
+    assert fade["candidates"] > 5
+    assert fade["trades"] > 0
+    assert report["violations"] == 0
+    without = RecordedMarket(attrs.evolve(premium_market.data, premium=None))
+    report, _ = trade(without, tmp_path / "rate.sqlite3", OF_FUNDING)
+    fade = report["by_strategy"]["funding_fade"]
+    assert fade["candidates"] == 0
+    assert fade["abstained"]["NO_TRIGGER"] > 0
+
+
+def test_a_later_premium_index_changes_nothing_before_it(
+    premium_market: RecordedMarket, tmp_path: Path
+) -> None:
+    premium = premium_market.data.premium
+    assert premium is not None
+    later = (premium.available_ms >= CUT_MS)[:, np.newaxis]
+    changed = attrs.evolve(premium, values=np.where(later, -premium.values, premium.values))
+    other = RecordedMarket(attrs.evolve(premium_market.data, premium=changed))
+    cut = RecordedMarket(premium_market.restrict(to_ms=CUT_MS).data)
+    _, whole = trade(premium_market, tmp_path / "whole.sqlite3", OF_FUNDING)
+    _, found = trade(other, tmp_path / "changed.sqlite3", OF_FUNDING)
+    assert before_cut(found) == before_cut(whole)
+    assert found != whole, "the premium index after the cut has an effect after it"
+    _, ended = trade(cut, tmp_path / "cut.sqlite3", OF_FUNDING)
+    assert before_cut(ended) == before_cut(whole)
+
+
+def test_a_restricted_market_has_the_premium_index_of_its_symbols_and_of_its_past(
+    premium_market: RecordedMarket,
+) -> None:
+    part = premium_market.restrict(("CCCUSDT", "AAAUSDT"), START_MS + 50 * HOUR_MS, CUT_MS)
+    found, whole = part.premium_index(0, NOW_MS), premium_market.premium_index(0, CUT_MS)
+    assert found.symbols == ("AAAUSDT", "CCCUSDT")
+    assert found.available_ms.tolist() == whole.available_ms.tolist()
+    assert whole.available_ms[0] == START_MS + HOUR_MS
     assert np.array_equal(found.values, whole.values[:, [0, 2]])

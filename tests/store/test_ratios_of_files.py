@@ -21,6 +21,7 @@ from kamou.core.day import DAY_MS, MINUTE_MS
 from kamou.core.market.bars import RatioSeries
 from kamou.errors import InvalidDataError
 from kamou.store.dataset_description import FILES, META, RATIOS_FILE, TOP_RATIOS_FILE
+from kamou.store.digests import dataset_digest
 from kamou.store.importer import (
     ImportReport,
     StoreOptions,
@@ -354,3 +355,11 @@ def test_a_ratio_in_a_foreign_dataset_is_checked(tmp_path: Path) -> None:
     (path / META).write_text(json.dumps(fields | {"files": hashes, "sha256": together}))
     with pytest.raises(InvalidDataError, match=r"row 6, BTCUSDT.*the ratio is not positive"):
         open_market(tmp_path / "data", "s", now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize("file", [RATIOS_FILE, TOP_RATIOS_FILE])
+def test_the_digest_of_a_dataset_covers_its_ratios(tmp_path: Path, file: str) -> None:
+    path = import_files(write_metrics(tmp_path / "s"), tmp_path / "data").summary.path
+    before = dataset_digest(path, 2**30)
+    pq.write_table(pq.read_table(path / file).slice(1), path / file)
+    assert dataset_digest(path, 2**30) != before
