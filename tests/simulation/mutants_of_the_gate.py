@@ -233,10 +233,18 @@ GATE = (
     judged(
         name="limits come from trades that are resampled one by one",
         file=DEMOTION,
-        old="    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))\n",
-        new="    starts = np.arange(len(days))\n",
+        old="    return results, np.flatnonzero(np.diff(days, prepend=days[0] - 1))\n",
+        new="    return results, np.arange(len(days))\n",
         tests=(DEMOTION_TESTS,),
-        fails=("test_paths_are_whole_blocks_of_the_record_in_their_order",),
+        fails=("test_a_busy_record_is_judged_over_a_month_of_days",),
+    ),
+    judged(
+        name="limits of a busy strategy hold for 300 trades",
+        file=DEMOTION,
+        old="HORIZON_BLOCKS = 30\n",
+        new="HORIZON_BLOCKS = 1\n",
+        tests=(DEMOTION_TESTS,),
+        fails=("test_a_busy_record_is_judged_over_a_month_of_days",),
     ),
     judged(
         name="a canary trades at full size",

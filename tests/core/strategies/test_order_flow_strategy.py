@@ -174,4 +174,4 @@ def test_entries_rest_for_the_deadline_of_the_settings_and_take_without_one(
     made = OrderFlow(OrderFlowParameters(entry_deadline_s=deadline_s))
     assert isinstance(made, RestingStrategy)
     assert made.entry_rest_ms == deadline_s * 1_000
-    assert OrderFlow().entry_rest_ms == 0
+    assert OrderFlow().entry_rest_ms == 120_000
