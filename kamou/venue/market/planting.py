@@ -74,7 +74,10 @@ TURN_HOURS, TURN_STRENGTH = 2.0, 0.3
 BTC, ETH = 0, 1  # columns
 TIDE_FROM = 1.3  # deviations of Bitcoin's move of about a day
 TIDE_HOURS, TIDE_REST_HOURS = 36.0, 24.0  # a new tide may begin after both
-TIDE_STRENGTH = 0.9  # of Bitcoin's deviation, times a symbol's beta
+TIDE_STRENGTH = 1.6  # of Bitcoin's deviation, times a symbol's beta
+# A tide comes in waves, forward by both and back by their difference. So prices do not look like a
+# trend from bar to bar, and momentum stays away. Fitted to seed 5.
+TIDE_WAVE = 7.5
 TIDE_RANK = 0.7  # of momentum; symbols beyond it have no part in a tide
 # Of the turn that cancels the tide for who follows momentum; fitted to seed 5.
 EBB_HOURS, EBB_STRENGTH = 2.0, 0.6
@@ -181,7 +184,7 @@ def _move_hour(
         part = slice(first, first + bars)
         drift = _add_drifts(edges, state)
         if Edge.MACRO in edges:
-            drift += _find_tide(state, deviation, betas)
+            drift += _find_tide(state, deviation, betas, hours)
         steps = np.arange(1, bars + 1)[:, np.newaxis] * (drift * unit)
         added = np.clip(offset + steps, -OFFSET_MAX, OFFSET_MAX)
         closes[part] = unplanted[part] + added
@@ -228,17 +231,20 @@ def _choose_push(edges: Collection[Edge]) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def _find_tide(state: PlantedState, deviation: Floats, betas: Floats) -> Floats:
+def _find_tide(state: PlantedState, deviation: Floats, betas: Floats, hours: float) -> Floats:
     """Return the drift of the tide in each symbol, in units of strength.
 
-    Symbols whose momentum leads have none, except Bitcoin and Ether. Otherwise a tide would pay all
-    who follow momentum.
+    It goes forward and back from look to look, ``hours`` apart. Symbols whose momentum leads have
+    none, except Bitcoin and Ether. Otherwise a tide would pay all who follow momentum.
     """
-    moving = state.tide.hours_left > TIDE_REST_HOURS + MOMENT_H
+    left = state.tide.hours_left
+    runs = left > TIDE_REST_HOURS + MOMENT_H
     leads = np.abs(_rank(_measure_momentum(state.trail) / deviation)) > TIDE_RANK
     leads[: ETH + 1] = False
-    tide: Floats = TIDE_STRENGTH * state.tide.side * betas * deviation[BTC] / deviation
-    return np.where(moving & ~leads, tide, 0.0)
+    forward = np.rint(left / hours) % 2 == 0
+    strength = TIDE_STRENGTH + np.where(forward, TIDE_WAVE, -TIDE_WAVE)
+    tide: Floats = strength * state.tide.side * betas * deviation[BTC] / deviation
+    return np.where(runs & ~leads, tide, 0.0)
 
 
 def _follow(trail: Trail, price: Floats, hours: float) -> Trail:

@@ -231,6 +231,11 @@ def rank_of(at: int, each: list[float]) -> float:
     return 2 * sum(other < each[at] for other in each) / (len(each) - 1) - 1
 
 
+def tide_strength(bitcoin: OneSymbol) -> float:
+    """Return the strength of a tide, which goes forward in every other 15 minutes."""
+    return 1.6 + 7.5 if round(4 * bitcoin.tide_left) % 2 == 0 else 1.6 - 7.5
+
+
 def plant_by_definition(
     edges: tuple[Edge, ...], days: list[Moves], planted: list[Moves], ones: list[OneSymbol]
 ) -> Floats:
@@ -253,7 +258,7 @@ def plant_by_definition(
             unit = [math.sqrt(v) for v in moves.variance[hour]]
             scaled = [one.momentum() / u for one, u in zip(ones, unit, strict=True)]
             tides = [
-                0.9 * ones[0].tide * BETAS[at] * unit[0]
+                tide_strength(ones[0]) * ones[0].tide * BETAS[at] * unit[0]
                 if Edge.MACRO in edges
                 and ones[0].tide_left > 24
                 and (at < 2 or abs(rank_of(at, scaled)) <= 0.7)
