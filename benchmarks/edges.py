@@ -5,7 +5,7 @@ reward-to-risk and conflict vetoes leave opens a shadow trade, at most one at a 
 and symbol. The fills are a simple model of those of the embedded exchange, with its costs: they do
 not depend on the size of a trade. The gate (``kamou gate evaluate``) judges each record at the end
 of every day, and the table has its highest decision. ``--edges none`` gives the same market without
-any edge.
+any edge. With ``--regimes`` the veto of regimes counts too, as in a run.
 
 A market of 60 symbols takes about 1 minute of CPU per seed, one of 220 symbols about 4 minutes.
 """
@@ -23,15 +23,20 @@ import attrs
 import numpy as np
 
 from kamou.core.day import DAY_MS
+from kamou.core.indicators.regime import RegimeIndicator
+from kamou.core.indicators.regime_terms import RegimeTerms
 from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.core.model import Candidate
+from kamou.core.ranking.ranking import Ranking
 from kamou.core.ranking.recorded_scores import RecordedScores, ScoringTimes, find_block_strategies
 from kamou.core.record.e_values import ResultOfTrade
 from kamou.core.record.promotion import GateEvaluation, GateTerms, evaluate_strategy
 from kamou.core.risk.costs import reward_to_risk
-from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.limits import CostModel, TradingParameters, VetoLimits
 from kamou.core.strategies import list_names, make_strategies
 from kamou.core.vetoes import find_conflicting_symbols
+from kamou.core.vetoes.base import VetoContext
+from kamou.core.vetoes.regime import veto as veto_regime
 from kamou.venue.market.edges import Edge, planted_edges
 from kamou.venue.market.generated_day import PathSettings
 from kamou.venue.market.generator import GeneratedMarket
@@ -57,6 +62,7 @@ class Plan:
     step_ms: int
     strategies: tuple[str, ...]
     top: int
+    regimes: bool  # whether the veto of regimes counts too
 
 
 class Prices:
@@ -179,6 +185,7 @@ def shadow_trades(market: GeneratedMarket, plan: Plan) -> Iterator[Closed]:
         ScoringTimes(start_ms=GENESIS_MS, period_ms=PERIOD_MS, delay_ms=0),
         shards=(slice(0, len(market.symbols)),),
         top=plan.top,
+        regime=RegimeIndicator(terms=RegimeTerms(), period_ms=PERIOD_MS) if plan.regimes else None,
     )
     costs, net_min = CostModel(), float(VetoLimits().reward_to_risk_min)
     open_until: dict[tuple[str, str], int] = defaultdict(int)
@@ -186,14 +193,31 @@ def shadow_trades(market: GeneratedMarket, plan: Plan) -> Iterator[Closed]:
         ranking = scores.ranking(at_ms, at_ms)
         top = ranking.top if ranking is not None else ()
         conflicting = find_conflicting_symbols(top)
+        context = make_context(market, ranking, at_ms)
         for each in top:
             key = each.strategy, each.symbol
             if each.symbol in conflicting or open_until[key] > at_ms:
+                continue
+            if plan.regimes and veto_regime(each, context) is not None:
                 continue
             closed = trade(each, at_ms, prices, costs, net_min)
             if closed is not None:
                 open_until[key] = closed.result.closed_at_ms
                 yield closed
+
+
+def make_context(market: GeneratedMarket, ranking: Ranking | None, at_ms: int) -> VetoContext:
+    """Return what the veto of regimes reads at a time."""
+    return VetoContext(
+        now_ms=at_ms,
+        period_ms=PERIOD_MS,
+        limits=VetoLimits(),
+        parameters=TradingParameters(),
+        quotes={},
+        instruments={},
+        regimes={} if ranking is None else ranking.regimes,
+        bitcoin=market.symbols[0],
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -302,6 +326,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--bar-s", type=int, default=900)
     parser.add_argument("--edges", default="seed")
     parser.add_argument("--strategies", nargs="*", default=list(list_names()))
+    parser.add_argument("--regimes", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args(arguments)
     first, _, last = given.seeds.partition("..")
@@ -311,6 +336,7 @@ def main(arguments: Sequence[str]) -> None:
         step_ms=given.bar_s * 1000,
         strategies=tuple(given.strategies),
         top=20,
+        regimes=given.regimes,
     )
     if given.markdown:
         print(*HEADER, sep="\n", flush=True)
