@@ -231,19 +231,11 @@ def rank_of(at: int, each: list[float]) -> float:
     return 2 * sum(other < each[at] for other in each) / (len(each) - 1) - 1
 
 
-def tide_strength(bitcoin: OneSymbol) -> float:
-    """Return the strength of a tide, which goes forward in every other 15 minutes."""
-    return 1.6 + 7.5 if round(4 * bitcoin.tide_left) % 2 == 0 else 1.6 - 7.5
-
-
 def plant_by_definition(
     edges: tuple[Edge, ...], days: list[Moves], planted: list[Moves], ones: list[OneSymbol]
 ) -> Floats:
     """Return the planted log closes of consecutive days, given settled rates and ratios."""
-    push, push_hours = next(
-        (found for edge, *found in PUSHES if edge in edges),
-        (0.0, 0.0),
-    )
+    push, push_hours = next((found for edge, *found in PUSHES if edge in edges), (0.0, 0.0))
     strengths = (
         0.2 * (Edge.FUNDING_FADE in edges),
         0.9 * (Edge.MEAN_REVERSION in edges),
@@ -258,7 +250,10 @@ def plant_by_definition(
             unit = [math.sqrt(v) for v in moves.variance[hour]]
             scaled = [one.momentum() / u for one, u in zip(ones, unit, strict=True)]
             tides = [
-                tide_strength(ones[0]) * ones[0].tide * BETAS[at] * unit[0]
+                (1.6 + 7.5 * (-1) ** round(4 * ones[0].tide_left))
+                * ones[0].tide
+                * BETAS[at]
+                * unit[0]
                 if Edge.MACRO in edges
                 and ones[0].tide_left > 24
                 and (at < 2 or abs(rank_of(at, scaled)) <= 0.7)
