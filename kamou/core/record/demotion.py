@@ -114,10 +114,10 @@ def _find_blocks(ordered: Sequence[ResultOfTrade]) -> tuple[Floats, Ints]:
 
 
 def draw_paths(results: Floats, starts: Ints) -> tuple[Ints, Ints]:
-    """Return the drawn blocks of each path ``[paths, draws]``, and how many it walks ``[paths]``.
+    """Return the drawn blocks of each path, and how many of them it walks.
 
-    A path walks blocks until it has ``HORIZON_TRADES`` and ``HORIZON_BLOCKS``. The seed is the
-    digest of blocks and results.
+    They are ``[paths, draws]`` and ``[paths]``. A path walks blocks until it has ``HORIZON_TRADES``
+    and ``HORIZON_BLOCKS``. The seed is the digest of blocks and results.
 
     Args:
         results: R of at least one trade, in the order of ``sort_trades``.
