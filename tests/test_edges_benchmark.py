@@ -158,7 +158,9 @@ def test_an_open_trade_holds_back_its_block_and_every_later_one(edges: ModuleTyp
 
 @pytest.mark.parametrize("edge", [Edge.MEAN_REVERSION, Edge.OI_MOMENTUM])
 def test_the_gate_finds_a_planted_edge_and_no_other_one(edges: ModuleType, edge: Edge) -> None:
-    plan = edges.Plan(symbols=24, days=46, step_ms=BAR_MS, strategies=tuple(Edge), top=20)
+    plan = edges.Plan(
+        symbols=24, days=46, step_ms=BAR_MS, strategies=tuple(Edge), top=20, regimes=False
+    )
     rows = edges.run_seed(11, plan, edge.value)
     assert {row.strategy for row in rows} == set(Edge)
     for row in rows:

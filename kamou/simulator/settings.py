@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -113,11 +114,10 @@ MORE_STRATEGIES = {
 """Parameters with which the other strategies signal several times an hour, after three days."""
 
 
-def enable_all_strategies(settings: Settings) -> Settings:
-    """Return the settings with all strategies."""
-    mine = settings.strategies
-    enabled = (*mine.enabled, *MORE_STRATEGIES)
-    parameters = {**mine.parameters, **MORE_STRATEGIES}
+def enable_more(settings: Settings, names: Iterable[str]) -> Settings:
+    """Return the settings with more strategies, which are some of ``MORE_STRATEGIES``."""
+    mine, more = settings.strategies, {name: MORE_STRATEGIES[name] for name in names}
+    enabled, parameters = (*mine.enabled, *more), {**mine.parameters, **more}
     return attrs.evolve(
         settings, strategies=attrs.evolve(mine, enabled=enabled, parameters=parameters)
     )
@@ -192,7 +192,9 @@ def apply_faults(settings: Settings, faults: frozenset[FaultName], seed: int) ->
     if _F.REFINER_TROUBLE in faults:
         settings = require_refiner(settings, make_random_stream(seed, REFINER_STREAM))
     if ALL_SOURCES & faults:
-        settings = enable_all_strategies(settings)
+        settings = enable_more(settings, MORE_STRATEGIES)
+    elif _F.FLOW_TROUBLE in faults:  # nobody else reads the stream of quotes
+        settings = enable_more(settings, ("order_flow",))
     if _F.ALL_VETOES in faults:
         settings = ask_all_vetoes(settings)
     return narrow_limits(settings, faults)

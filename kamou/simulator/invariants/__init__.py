@@ -18,7 +18,7 @@ events, sent orders, records of the venue's audit log, exits of actors and the e
 12. ``activity``.
 13. ``site_record``; ``site_faults`` checks that the site serves again.
 14. ``verdicts``.
-15. ``earned_sizes``, with the figures of ``gate_arithmetic``.
+15. ``earned_sizes``, with the figures of ``gate_arithmetic`` and ``change_figures``.
 16. ``gathered_windows``.
 
 ``time_limits`` and ``resting_entries`` have no number. ``observed`` has the state that several
