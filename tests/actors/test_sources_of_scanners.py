@@ -22,8 +22,9 @@ from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked
 from kamou.runtime.mailboxes import Mailbox
 from kamou.settings.config import CycleSettings
+from tests.actors.generated_port import MARKET, START_MS
 from tests.actors.test_feed import BAR_MS, Clock
-from tests.actors.test_reads_of_ratios import MARKET, START_MS, Port
+from tests.actors.test_reads_of_ratios import Port
 
 STRATEGIES: dict[str, Strategy] = {
     "macro": Macro(MacroParameters(window_days=2, half_life_days=1, horizon_hours=5, z_entry=0)),
