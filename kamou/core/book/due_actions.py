@@ -74,9 +74,10 @@ TradeAction = CloseTrade | ProtectTrade | PlaceTarget
 def why_entry_ends(order: OrderState, book: PositionBook, now_ms: int) -> str:
     """Return why an order must be canceled as an entry; empty if it need not be.
 
-    It need not be if it has ended, is no entry, or may still fill. A halt cancels every entry. A
-    post-only entry also ends at its deadline, if the clock was set back behind its intent, if its
-    contract has changed since its plan, and as soon as its trade closes or has begun to.
+    It need not be if it has ended, is no entry, or nothing speaks against its fill. A halt cancels
+    every entry. A post-only entry also ends at its deadline, if the clock was set back behind its
+    intent, if its contract has changed since its plan, and as soon as its trade closes or has begun
+    to.
     """
     if order.status.terminal or order.role is not OrderRole.ENTRY:
         return ""
